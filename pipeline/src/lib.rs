@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The product: everything between a folder of gameplay and an aligned agent with its report.
+//!
+//! ```text
+//!             playhouse plan | run | sql | stats | import | record | verify | play | evaluate | doctor
+//!                                        cli/  (typed arguments -> what is run)
+//!                                          |
+//!   definition.toml --> engine/  definition -> matrix -> graph -> fingerprints -> plan -> run
+//!                                          |                        |
+//!                        stages::run(kind, context)      Session::write_parquet (kind "query")
+//!                         |      |      |      |
+//!                      import/ env  evaluate report/     <home>/<pipeline>/<stage>/<fingerprint>/
+//!                         |      |      |      |           data/ table.parquet model.safetensors
+//!                       schemas arena agent  queries       metrics.parquet report.html stage.json
+//! ```
+//!
+//! A *pipeline* is a TOML file of stages; a *stage* has a kind, settings, inputs and expectations; its *fingerprint* is
+//! everything that can change its result; a *run* is one execution of a pipeline with its parameters resolved.
+//! [`engine`] decides what must run and keeps the books, [`stages`] knows how each kind is done.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod env;
+pub mod evaluate;
+pub mod import;
+pub mod progress;
+pub mod report;
+pub mod sources;
+pub mod stages;

@@ -1,2 +1,2 @@
-//! Placeholder.
+//! The `playhouse` binary: a thin match around [`playhouse_pipeline`].
 fn main() {}

@@ -1,0 +1,1 @@
+//! The arena as an environment for rollouts.

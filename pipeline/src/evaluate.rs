@@ -1,0 +1,1 @@
+//! Rollouts of a checkpoint and what they say.

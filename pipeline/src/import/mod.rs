@@ -1,0 +1,1 @@
+//! Gameplay that others recorded, into datasets.

@@ -1,0 +1,1 @@
+//! The report and the episode player: self-contained HTML.

@@ -1,0 +1,1 @@
+//! Windows and pairs of a dataset as training sources.
