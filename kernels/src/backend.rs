@@ -1,0 +1,315 @@
+//! The operator set as a trait: what the agent is written against, and what a device implements.
+
+use crate::{Bytes, Tensor};
+
+/// The patch stem: square pixels of side `size` (a multiple of 4), `channels` outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stem {
+    /// Images.
+    pub n: usize,
+    /// Side of an image in pixels; a multiple of 4.
+    pub size: usize,
+    /// Output channels C.
+    pub channels: usize,
+}
+
+impl Stem {
+    /// Patches of the whole batch: N * (S/4)^2.
+    pub fn rows(self) -> usize {
+        self.n * (self.size / 4) * (self.size / 4)
+    }
+}
+
+/// A matrix product: x[M,K] @ w[K,N], all row-major.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gemm {
+    /// Rows of x and y.
+    pub m: usize,
+    /// Columns of x, rows of w.
+    pub k: usize,
+    /// Columns of w and y.
+    pub n: usize,
+}
+
+/// Images with channels last: [N,H,W,C].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plane {
+    /// Images.
+    pub n: usize,
+    /// Height.
+    pub h: usize,
+    /// Width.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+}
+
+impl Plane {
+    /// Elements of the tensor.
+    pub fn elements(self) -> usize {
+        self.n * self.h * self.w * self.c
+    }
+}
+
+/// Causal self-attention over packed QKV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attention {
+    /// Sequences B (lanes, for `attention_decode`).
+    pub b: usize,
+    /// Timesteps T (capacity of the cache, for `attention_decode`).
+    pub t: usize,
+    /// Heads NH.
+    pub heads: usize,
+    /// Head size HS.
+    pub head_size: usize,
+}
+
+impl Attention {
+    /// Width of the model: NH * HS.
+    pub fn width(self) -> usize {
+        self.heads * self.head_size
+    }
+}
+
+/// What a linear layer does with `z = x @ w + b` before it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epilogue {
+    /// y = z.
+    None,
+    /// y = gelu(z) (tanh form); `pre` [M,N] keeps z for `gelu_backward`.
+    Gelu {
+        /// Receives z, [M,N].
+        pre: Tensor,
+    },
+    /// y = skip + z. `y` may be the same tensor as `skip`.
+    Residual {
+        /// The residual stream, [M,N].
+        skip: Tensor,
+    },
+    /// y = skip + scale * z; `pre` keeps z for `layer_scale_backward`. `y` may be the same tensor as `skip`.
+    ScaledResidual {
+        /// The residual stream, [M,N].
+        skip: Tensor,
+        /// Layer scale, [N].
+        scale: Tensor,
+        /// Receives z, [M,N].
+        pre: Tensor,
+    },
+}
+
+/// One AdamW step. Decay is decoupled and multiplied by `lr`; bias correction uses `step`, which starts at 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Learning rate.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// p -= lr * weight_decay * p, apart from the gradient.
+    pub weight_decay: f32,
+    /// Gradients are multiplied by min(1, clip / (norm + 1e-6)). Infinity: no clipping.
+    pub clip: f32,
+    /// 1 for the first step.
+    pub step: u64,
+}
+
+/// A device: its static memory, its compute stream, its copy stream, and the operators of the agent.
+///
+/// Operators are queued on the compute stream in call order. `upload_bytes` is queued on the copy stream;
+/// `wait_uploads` makes later operators wait for it. `download` and `synchronize` wait for everything before them.
+/// The CPU backend does everything at once, in call order, which is one legal schedule of this model.
+///
+/// A wrong length, an illegal overlap or an allocation after the first operator is a programmer error: a panic that
+/// names the operator and the sizes.
+#[allow(clippy::too_many_arguments)] // an operator's arguments are its tensors, as on any device
+pub trait Backend: Send {
+    /// The device in words, for logs: "cpu (AVX-512, 2 threads)".
+    fn name(&self) -> String;
+
+    // ---- memory ----------------------------------------------------------------------------------------------
+
+    /// Plans `len` zeroed elements.
+    fn alloc(&mut self, len: usize, kind: crate::Kind) -> Tensor;
+    /// Plans `len` zeroed bytes.
+    fn alloc_bytes(&mut self, len: usize) -> Bytes;
+    /// dst = src, in stream order. May be mixed with `alloc`.
+    fn upload(&mut self, dst: Tensor, src: &[f32]);
+    /// dst = src; waits for all earlier work.
+    fn download(&mut self, src: Tensor, dst: &mut [f32]);
+    /// dst = src on the copy stream; `src` may be reused when the call returns.
+    fn upload_bytes(&mut self, dst: Bytes, src: &[u8]);
+    /// Operators called after this see every `upload_bytes` called before it.
+    fn wait_uploads(&mut self);
+    /// Waits for all work on both streams.
+    fn synchronize(&mut self);
+
+    // ---- elementary ------------------------------------------------------------------------------------------
+
+    /// x = value.
+    fn fill(&mut self, x: Tensor, value: f32);
+    /// dst = src.
+    fn copy(&mut self, src: Tensor, dst: Tensor);
+    /// dst += alpha * src.
+    fn add_scaled(&mut self, src: Tensor, dst: Tensor, alpha: f32);
+
+    // ---- encoder ---------------------------------------------------------------------------------------------
+
+    /// pixels u8 [N,S,S,3] -> p/127.5 - 1 -> 4x4/4 patches [N*(S/4)^2, 48] (order ky,kx,c) @ w[48,C] + b[C]
+    /// -> y[N,(S/4)^2,C].
+    fn stem_forward(&mut self, pixels: Bytes, w: Tensor, b: Tensor, y: Tensor, d: Stem);
+    /// dw[48,C] += , db[C] += , from dy[N,(S/4)^2,C]. There is no gradient of pixels.
+    fn stem_backward(&mut self, dy: Tensor, pixels: Bytes, dw: Tensor, db: Tensor, d: Stem);
+    /// y[N,H,W,C] = b[C] + sum over the 7x7 window of x[N,H,W,C] * w[49,C] (row ky*7+kx), zero padding of 3.
+    fn depthwise_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Plane);
+    /// dx[N,H,W,C] = , dw[49,C] += , db[C] += , from dy[N,H,W,C].
+    fn depthwise_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        w: Tensor,
+        dx: Tensor,
+        dw: Tensor,
+        db: Tensor,
+        d: Plane,
+    );
+    /// x[N,H,W,C] -> y[N,H/2,W/2,4C], order ky,kx,c; H and W even. With a linear layer: the 2x2/2 convolution.
+    fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane);
+    /// dx[N,H,W,C] = , from dy[N,H/2,W/2,4C]; `d` is the plane of x.
+    fn patches2_backward(&mut self, dy: Tensor, dx: Tensor, d: Plane);
+    /// x[N,P,C] -> y[N,C], the mean over P.
+    fn mean_pool_forward(&mut self, x: Tensor, y: Tensor, n: usize, p: usize, c: usize);
+    /// dx[N,P,C] = , from dy[N,C].
+    fn mean_pool_backward(&mut self, dy: Tensor, dx: Tensor, n: usize, p: usize, c: usize);
+
+    // ---- layers ----------------------------------------------------------------------------------------------
+
+    /// y[M,N] = epilogue(x[M,K] @ w[K,N] + b[N]).
+    fn linear_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Gemm, e: Epilogue);
+    /// dx[M,K] = dy @ w^T (when asked), dw[K,N] += x^T @ dy, db[N] += column sums of dy[M,N]. dy is the gradient of
+    /// x @ w + b: undo the epilogue first (`gelu_backward`, `layer_scale_backward`; a residual needs nothing).
+    fn linear_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        w: Tensor,
+        dx: Option<Tensor>,
+        dw: Tensor,
+        db: Tensor,
+        d: Gemm,
+    );
+    /// dx = dy * gelu'(pre), elementwise, tanh form; dx may be dy.
+    fn gelu_backward(&mut self, dy: Tensor, pre: Tensor, dx: Tensor);
+    /// Of y = skip + scale[cols] * pre[rows,cols]: dpre = scale * dy, dscale[cols] += sum over rows of dy * pre.
+    /// The gradient of skip is dy itself.
+    fn layer_scale_backward(
+        &mut self,
+        dy: Tensor,
+        pre: Tensor,
+        scale: Tensor,
+        dpre: Tensor,
+        dscale: Tensor,
+        rows: usize,
+        cols: usize,
+    );
+    /// y = (x - mean) * rstd * g + b over the columns of x[rows,cols]; eps 1e-5; mean[rows] and rstd[rows] are kept.
+    fn layer_norm_forward(
+        &mut self,
+        x: Tensor,
+        g: Tensor,
+        b: Tensor,
+        y: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        rows: usize,
+        cols: usize,
+    );
+    /// dg[cols] += , db[cols] += ; dx[rows,cols] = , or += where `accumulate` (the residual stream).
+    fn layer_norm_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        g: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        dx: Tensor,
+        dg: Tensor,
+        db: Tensor,
+        rows: usize,
+        cols: usize,
+        accumulate: bool,
+    );
+
+    // ---- transformer -----------------------------------------------------------------------------------------
+
+    /// x[B,T,C] += pos[T,C], in place.
+    fn add_position_forward(&mut self, x: Tensor, pos: Tensor, b: usize, t: usize, c: usize);
+    /// dpos[T,C] += sum over B of dx[B,T,C]. The gradient of the embeddings is dx itself.
+    fn add_position_backward(&mut self, dx: Tensor, dpos: Tensor, b: usize, t: usize, c: usize);
+    /// Causal attention: qkv[B,T,3,NH,HS] -> y[B,T,NH*HS]; probs[B,NH,T,T] keeps the softmax (zero above the
+    /// diagonal). Scores are scaled by 1/sqrt(HS).
+    fn attention_forward(&mut self, qkv: Tensor, y: Tensor, probs: Tensor, d: Attention);
+    /// dqkv[B,T,3,NH,HS] = , from dy[B,T,NH*HS].
+    fn attention_backward(
+        &mut self,
+        dy: Tensor,
+        qkv: Tensor,
+        probs: Tensor,
+        dqkv: Tensor,
+        d: Attention,
+    );
+    /// One new timestep a lane, for rollouts. qkv[B,3,NH,HS] is of the new timestep, whose index in lane b is
+    /// positions[b] < T. K and V are stored at that index of cache[B,2,T,NH,HS] (0 = K, 1 = V); then the query
+    /// attends to 0..=positions[b] -> y[B,NH*HS].
+    fn attention_decode(
+        &mut self,
+        qkv: Tensor,
+        cache: Tensor,
+        y: Tensor,
+        positions: &[u32],
+        d: Attention,
+    );
+
+    // ---- losses ----------------------------------------------------------------------------------------------
+
+    /// The policy's loss over logits[N, sum K], one categorical of heads[h] values for each component h:
+    /// sum over i of weight[i] * sum_h CE_h(i) + kl_weight[i] * sum_h KL(pi_h || ref_h)(i).
+    ///
+    /// Writes dlogits[N, sum K] = its gradient, and of each token nll[N] = sum_h CE_h, kl[N] (0 without a reference),
+    /// entropy[N], all in nats and without the weights. `actions` is u8 [N, heads]; `reference` has the layout of
+    /// logits; `kl_weight` needs a reference. A token of weight 0 (padding) still needs legal actions.
+    fn policy_loss(
+        &mut self,
+        logits: Tensor,
+        reference: Option<Tensor>,
+        actions: Bytes,
+        weight: Tensor,
+        kl_weight: Option<Tensor>,
+        dlogits: Tensor,
+        nll: Tensor,
+        kl: Tensor,
+        entropy: Tensor,
+        heads: &[usize],
+    );
+    /// Bradley-Terry with centering: scores[P,2] (chosen, rejected), label[P] = P(chosen is better);
+    /// loss[P] = -label ln s(d) - (1-label) ln s(-d) + centering * (chosen + rejected)^2, where d = chosen - rejected
+    /// and s is the logistic function. dscores[P,2] = the gradient of the mean of loss over the pairs.
+    fn bradley_terry(
+        &mut self,
+        scores: Tensor,
+        label: Tensor,
+        centering: f32,
+        dscores: Tensor,
+        loss: Tensor,
+    );
+
+    // ---- optimiser -------------------------------------------------------------------------------------------
+
+    /// out[1] = the Euclidean norm of g.
+    fn grad_norm(&mut self, g: Tensor, out: Tensor);
+    /// One step over parameters p with gradients g and moments m, v, all of one length. `norm[1]` is the global
+    /// gradient norm (`grad_norm` over all gradients), read on the device.
+    fn adamw(&mut self, p: Tensor, g: Tensor, m: Tensor, v: Tensor, norm: Tensor, d: AdamW);
+}
