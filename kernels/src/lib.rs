@@ -27,8 +27,13 @@
 //! **Determinism.** The same calls on the same machine give the same bits, whatever the number of threads:
 //! every reduction is cut into chunks by the shape alone, and partial sums are added in order.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod backend;
+mod cpu;
+pub mod reference;
 mod tensor;
 
 pub use backend::{AdamW, Attention, Backend, Epilogue, Gemm, Plane, Stem};
+pub use cpu::Cpu;
 pub use tensor::{Bytes, Kind, Tensor};

@@ -1,0 +1,76 @@
+//! GELU, tanh form: y = x s with s = 1 / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3).
+
+use super::memory::{NO_BYTES, NONE};
+use super::pool::Split;
+use super::simd::{SQRT_2_OVER_PI, simd};
+use super::{BLOCK, Cpu, check};
+use crate::Tensor;
+
+simd! {
+    /// y = gelu(x), elementwise.
+    pub fn gelu_forward_block(s: S, x: &[f32], y: &mut [f32]) {
+        assert_eq!(x.len(), y.len());
+        let whole = x.len() - x.len() % S::LANES;
+        for i in (0..whole).step_by(S::LANES) {
+            // SAFETY: i + LANES <= whole <= both lengths.
+            unsafe {
+                let v = s.load(x.as_ptr().wrapping_add(i));
+                s.store(y.as_mut_ptr().wrapping_add(i), s.mul(v, s.gelu_gate(v)));
+            }
+        }
+        let rest = x.len() - whole;
+        // SAFETY: `rest` values are left behind `whole`.
+        unsafe {
+            let v = s.load_first(x.as_ptr().wrapping_add(whole), rest);
+            s.store_first(y.as_mut_ptr().wrapping_add(whole), rest, s.mul(v, s.gelu_gate(v)));
+        }
+    }
+}
+
+simd! {
+    /// d *= gelu'(x) = s + x s (1 - s) 2u', with 2u' = 2 sqrt(2/pi) (1 + 3 * 0.044715 x^2).
+    fn gelu_backward_block(s: S, x: &[f32], d: &mut [f32]) {
+        assert_eq!(x.len(), d.len());
+        let slope = |v: S::V| {
+            let gate = s.gelu_gate(v);
+            let x2 = s.mul(v, v);
+            let two_du = s.fma(x2, s.splat(6.0 * SQRT_2_OVER_PI * 0.044_715), s.splat(2.0 * SQRT_2_OVER_PI));
+            let curve = s.mul(s.mul(v, two_du), s.mul(gate, s.sub(s.splat(1.0), gate)));
+            s.add(gate, curve)
+        };
+        let whole = x.len() - x.len() % S::LANES;
+        for i in (0..whole).step_by(S::LANES) {
+            // SAFETY: i + LANES <= whole <= both lengths.
+            unsafe {
+                let p = d.as_mut_ptr().wrapping_add(i);
+                s.store(p, s.mul(s.load(p), slope(s.load(x.as_ptr().wrapping_add(i)))));
+            }
+        }
+        let rest = x.len() - whole;
+        // SAFETY: `rest` values are left behind `whole`.
+        unsafe {
+            let p = d.as_mut_ptr().wrapping_add(whole);
+            let v = s.load_first(x.as_ptr().wrapping_add(whole), rest);
+            s.store_first(p, rest, s.mul(s.load_first(p, rest), slope(v)));
+        }
+    }
+}
+
+pub fn backward(cpu: &mut Cpu, dy: Tensor, pre: Tensor, dx: Tensor) {
+    let len = dx.len();
+    check("gelu_backward", &[("dy", dy, len), ("pre", pre, len)]);
+    let level = cpu.level;
+    let dy = if dy.range() == dx.range() { NONE } else { dy };
+    let (_, [dy, pre], [dx]) = cpu.memory.views("gelu_backward", NO_BYTES, [dy, pre], [dx]);
+    cpu.pool.run(
+        len.div_ceil(BLOCK),
+        len * 16,
+        [Split(dx, BLOCK)],
+        |i, [dx]| {
+            if !dy.is_empty() {
+                dx.copy_from_slice(&dy[i * BLOCK..][..dx.len()]);
+            }
+            gelu_backward_block(level, &pre[i * BLOCK..][..dx.len()], dx);
+        },
+    );
+}
