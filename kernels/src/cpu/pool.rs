@@ -14,6 +14,8 @@ const WORTH_SHARING: usize = 400_000;
 /// The threads of one backend.
 pub struct Pool {
     threads: usize,
+    /// Work from which threads share it; tests lower it to have small shapes shared.
+    pub(super) share_from: usize,
     pool: Option<rayon::ThreadPool>,
 }
 
@@ -59,6 +61,7 @@ impl Pool {
             .flatten();
         Pool {
             threads: if pool.is_some() { threads } else { 1 },
+            share_from: WORTH_SHARING,
             pool,
         }
     }
@@ -92,7 +95,7 @@ impl Pool {
         // SAFETY: both branches call this once for each i; `outputs` borrows the data until the end of the call.
         let one = |i: usize| task(i, parts.map(|p| unsafe { p.part(i) }));
         match &self.pool {
-            Some(pool) if tasks > 1 && work >= WORTH_SHARING => {
+            Some(pool) if tasks > 1 && work >= self.share_from => {
                 pool.install(|| (0..tasks).into_par_iter().with_max_len(1).for_each(one));
             }
             _ => (0..tasks).for_each(one),

@@ -16,3 +16,5 @@ pub mod patches2;
 pub mod policy_loss;
 pub mod position;
 pub mod stem;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Stem, depthwise convolution, patches, pooling.
+
+use super::{Lab, everywhere, sum};
+use crate::{Backend, Plane, Stem, reference};
+
+fn stem(lab: &mut Lab, d: Stem) {
+    let (pixels, p) = lab.bytes(d.n * d.size * d.size * 3, |_| 255);
+    let (w, wv) = lab.input(48 * d.channels);
+    let (b, bv) = lab.input(d.channels);
+    let (dy, gv) = lab.input(d.rows() * d.channels);
+    let (dw, dw0) = lab.input(48 * d.channels);
+    let (db, db0) = lab.input(d.channels);
+    let y = lab.output(d.rows() * d.channels);
+    lab.cpu.stem_forward(pixels, w, b, y, d);
+    lab.cpu.stem_backward(dy, pixels, dw, db, d);
+    lab.expect("y", y, &reference::stem::forward(&p, &wv, &bv, d), 49);
+    let (rw, rb) = reference::stem::backward(&gv, &p, d);
+    lab.expect("dw", dw, &sum(&dw0, &rw), d.rows());
+    lab.expect("db", db, &sum(&db0, &rb), d.rows());
+}
+
+#[test]
+fn stem_matches_the_oracle() {
+    for (n, size, channels) in [(1, 4, 1), (2, 16, 16), (3, 12, 33), (9, 64, 16), (1, 8, 96)] {
+        everywhere(|lab| stem(lab, Stem { n, size, channels }));
+    }
+}
+
+fn depthwise(lab: &mut Lab, d: Plane) {
+    let (x, xv) = lab.input(d.elements());
+    let (w, wv) = lab.input(49 * d.c);
+    let (b, bv) = lab.input(d.c);
+    let (dy, gv) = lab.input(d.elements());
+    let (dw, dw0) = lab.input(49 * d.c);
+    let (db, db0) = lab.input(d.c);
+    let (y, dx) = (lab.output(d.elements()), lab.output(d.elements()));
+    lab.cpu.depthwise_forward(x, w, b, y, d);
+    lab.cpu.depthwise_backward(dy, x, w, dx, dw, db, d);
+    lab.expect("y", y, &reference::depthwise::forward(&xv, &wv, &bv, d), 50);
+    let (rx, rw, rb) = reference::depthwise::backward(&gv, &xv, &wv, d);
+    lab.expect("dx", dx, &rx, 49);
+    lab.expect("dw", dw, &sum(&dw0, &rw), d.n * d.h * d.w);
+    lab.expect("db", db, &sum(&db0, &rb), d.n * d.h * d.w);
+}
+
+#[test]
+fn depthwise_matches_the_oracle_at_every_width() {
+    // Every way a row can be cut into tiles, and rows shorter than the window.
+    for w in 1..=24 {
+        everywhere(|lab| {
+            depthwise(
+                lab,
+                Plane {
+                    n: 1,
+                    h: 3,
+                    w,
+                    c: 16,
+                },
+            )
+        });
+    }
+}
+
+#[test]
+fn depthwise_matches_the_oracle_at_the_models_planes() {
+    for (n, h, w, c) in [
+        (2, 16, 16, 16),
+        (3, 8, 8, 32),
+        (35, 4, 4, 64),
+        (1, 32, 32, 32),
+    ] {
+        everywhere(|lab| depthwise(lab, Plane { n, h, w, c }));
+    }
+}
+
+#[test]
+fn depthwise_matches_the_oracle_at_odd_channels() {
+    for c in [1, 3, 7, 8, 9, 15, 17, 24, 31, 40] {
+        everywhere(|lab| {
+            depthwise(
+                lab,
+                Plane {
+                    n: 2,
+                    h: 9,
+                    w: 13,
+                    c,
+                },
+            )
+        });
+    }
+    everywhere(|lab| {
+        depthwise(
+            lab,
+            Plane {
+                n: 33,
+                h: 1,
+                w: 1,
+                c: 5,
+            },
+        )
+    });
+    everywhere(|lab| {
+        depthwise(
+            lab,
+            Plane {
+                n: 1,
+                h: 40,
+                w: 2,
+                c: 20,
+            },
+        )
+    });
+}
+
+#[test]
+fn patches2_match_the_oracle() {
+    for (n, h, w, c) in [(1, 2, 2, 1), (3, 16, 16, 16), (2, 6, 4, 5)] {
+        let d = Plane { n, h, w, c };
+        everywhere(|lab| {
+            let (x, xv) = lab.input(d.elements());
+            let (y, dx) = (lab.output(d.elements()), lab.output(d.elements()));
+            lab.cpu.patches2_forward(x, y, d);
+            lab.cpu.patches2_backward(x, dx, d);
+            lab.expect("y", y, &reference::patches2::forward(&xv, d), 0);
+            lab.expect("dx", dx, &reference::patches2::backward(&xv, d), 0);
+        });
+    }
+}
+
+#[test]
+fn mean_pool_matches_the_oracle() {
+    for (n, p, c) in [(1, 1, 1), (19, 16, 64), (3, 7, 33)] {
+        everywhere(|lab| {
+            let (x, xv) = lab.input(n * p * c);
+            let (dy, gv) = lab.input(n * c);
+            let (y, dx) = (lab.output(n * c), lab.output(n * p * c));
+            lab.cpu.mean_pool_forward(x, y, n, p, c);
+            lab.cpu.mean_pool_backward(dy, dx, n, p, c);
+            lab.expect("y", y, &reference::mean_pool::forward(&xv, p, c), p);
+            lab.expect("dx", dx, &reference::mean_pool::backward(&gv, p, c), 0);
+        });
+    }
+}
