@@ -7,6 +7,7 @@ mod math;
 mod physics;
 mod player;
 mod render;
+mod simd;
 mod texture;
 mod topdown;
 mod world;

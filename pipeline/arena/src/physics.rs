@@ -236,21 +236,12 @@ impl Body {
                 break;
             }
         }
-        let mut floor = if world.ground.is_land(p[0], p[1]) {
-            0.0
-        } else {
-            f32::NEG_INFINITY
-        };
-        for solid in world.near(p[0], p[1]) {
-            if p[2] + HEIGHT <= solid.bottom {
-                continue;
-            }
-            let c = solid.contact(p[0], p[1]);
-            if c.gap < RADIUS * 0.4 && p[2] >= c.top - STEP && c.top > floor {
-                floor = c.top;
-            }
-        }
-        floor
+        floor_under(world, *p)
+    }
+
+    /// Height of what is under the feet, however far below; minus infinity over the void.
+    pub fn floor(&self, world: &World) -> f32 {
+        floor_under(world, self.at)
     }
 
     /// Point that the camera looks past: over the avatar's head.
@@ -283,6 +274,25 @@ impl Body {
             self.camera + (free - self.camera) * 0.35
         };
     }
+}
+
+/// Height of the highest thing that feet at `p` can stand on; minus infinity over the void.
+fn floor_under(world: &World, p: V3) -> f32 {
+    let mut floor = if world.ground.is_land(p[0], p[1]) {
+        0.0
+    } else {
+        f32::NEG_INFINITY
+    };
+    for solid in world.near(p[0], p[1]) {
+        if p[2] + HEIGHT <= solid.bottom {
+            continue;
+        }
+        let c = solid.contact(p[0], p[1]);
+        if c.gap < RADIUS * 0.4 && p[2] >= c.top - STEP && c.top > floor {
+            floor = c.top;
+        }
+    }
+    floor
 }
 
 #[cfg(test)]

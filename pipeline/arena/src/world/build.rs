@@ -82,16 +82,15 @@ impl Builder {
         let outward = (area > 0.0) != (k > 0);
         for (a, b) in sides(&all[k]) {
             let (a, b) = if outward { (a, b) } else { (b, a) };
-            let wall = |z0: f32, z1: f32, tint: f32| {
-                self.face(
-                    &[[a[0], a[1], z0], [b[0], b[1], z0], [b[0], b[1], z1], [a[0], a[1], z1]],
-                    (cliff.0, cliff.1.map(|c| c * tint)),
-                    Lay::PerMetre(16.0),
-                    false,
-                )
-            };
+            let deep = -4.5;
+            let wall = self.face(
+                &[[a[0], a[1], deep], [b[0], b[1], deep], [b[0], b[1], 0.0], [a[0], a[1], 0.0]],
+                cliff,
+                Lay::PerMetre(12.0),
+                false,
+            );
             let object = Object {
-                faces: vec![wall(-1.6, 0.0, 1.0), wall(-5.0, -1.6, 0.72)],
+                faces: vec![wall],
                 ..Object::default()
             };
             self.objects.push(object.bound());
@@ -168,6 +167,10 @@ impl Builder {
         }
         if lid {
             let points: Vec<V3> = head.iter().map(|p| [p[0], p[1], z[1]]).collect();
+            faces.push(self.face(&points, stuff, Lay::PerMetre(DENSITY), false));
+        }
+        if z[0] > 1.0 {
+            let points: Vec<V3> = foot.iter().rev().map(|p| [p[0], p[1], z[0]]).collect();
             faces.push(self.face(&points, stuff, Lay::PerMetre(DENSITY), false));
         }
         faces
@@ -273,16 +276,16 @@ impl Builder {
         // The gate: two posts and a painted sign, behind the plate.
         for side in [-1.0, 1.0] {
             let p = place(side * (w + 0.1), PLATE / 2.0 - 0.1);
-            self.block(p[0], p[1], yaw, [0.5, 0.5], [0.0, 5.2], (id::PLAIN, tint), (id::PLAIN, tint));
+            self.block(p[0], p[1], yaw, [0.6, 0.6], [0.0, 6.4], (id::PLAIN, tint), (id::PLAIN, tint));
         }
         let p = place(0.0, PLATE / 2.0 - 0.1);
         let sign = ((pattern, tint), Lay::Fit(2.0, 1.0));
-        self.block_laid(p[0], p[1], yaw, [2.0 * w + 0.7, 0.35], [3.6, 5.2], sign, sign);
+        self.block_laid(p[0], p[1], yaw, [2.0 * w + 0.8, 0.4], [4.2, 6.4], sign, sign);
         self.beams.push(Beam {
             foot: [x, y, PAD_TOP],
-            radius: 1.1,
-            height: 15.0,
-            colour: tint.map(|t| 30.0 + 110.0 * t),
+            radius: 1.5,
+            height: 22.0,
+            colour: tint.map(|t| 40.0 + 215.0 * t),
         });
         self.pads.push(Pad {
             center: [x, y],

@@ -52,7 +52,7 @@ pub fn skygarden() -> World {
         haze: 130.0,
     });
     let cliff = (id::CLIFF, [0.72, 0.56, 0.42]);
-    let coast = ring([0.0, 0.0], 80, |a| {
+    let coast = ring([0.0, 0.0], 64, |a| {
         let wobble = 1.0 * sin_cos(a * 5.0 + 0.7).0 + 0.6 * sin_cos(a * 11.0).0;
         let bites = notch(a, PI * 0.64, 0.13, 8.0)
             + notch(a, PI * 0.365, 0.13, 8.0)
@@ -271,7 +271,7 @@ pub fn canyon() -> World {
     });
     let cliff = (id::CLIFF, [0.84, 0.48, 0.32]);
     b.outline(
-        ring([0.0, 0.0], 72, |a| {
+        ring([0.0, 0.0], 56, |a| {
             let w = 0.9 * sin_cos(a * 7.0).0 + 0.6 * sin_cos(a * 4.0 + 1.0).0;
             [28.5 + w, 24.5 + w]
         }),

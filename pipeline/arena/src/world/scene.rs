@@ -56,7 +56,7 @@ pub struct Beam {
     pub radius: f32,
     /// Its height.
     pub height: f32,
-    /// Light added at the middle of the foot, 0 to 255.
+    /// Colour at the axis, 0 to 255 a channel.
     pub colour: V3,
 }
 
