@@ -315,14 +315,14 @@ mod tests {
 
     #[test]
     fn running_reaches_its_speed_and_sprinting_passes_it() {
-        let mut body = Body::new([3.0, -20.0], core::f32::consts::PI / 2.0);
+        let mut body = Body::new([1.6, -20.0], core::f32::consts::PI / 2.0);
         walk(&mut body, &forward(), 10);
         let y = body.at[1];
         walk(&mut body, &forward(), 10);
         assert!((body.at[1] - y - RUN).abs() < 0.05, "{}", body.at[1] - y);
         let mut sprint = forward();
         sprint[gamepad::L3] = 1;
-        let mut body = Body::new([3.0, -20.0], core::f32::consts::PI / 2.0);
+        let mut body = Body::new([1.6, -20.0], core::f32::consts::PI / 2.0);
         walk(&mut body, &sprint, 10);
         assert!(body.at[1] > y + 1.0);
     }

@@ -21,6 +21,7 @@ use std::sync::OnceLock;
 
 use crate::error::Error;
 use crate::math::{V3, clamp};
+use crate::player::route::Routes;
 use build::{PAD_HALF, PAD_TOP, PLATE};
 use ground::Ground;
 use scene::{Beam, Lighting, Object};
@@ -100,6 +101,7 @@ pub struct World {
     /// First index into `listed` of each cell, and one more.
     starts: Vec<u32>,
     listed: Vec<u16>,
+    routes: OnceLock<Routes>,
 }
 
 impl World {
@@ -144,7 +146,13 @@ impl World {
             spawns,
             starts,
             listed,
+            routes: OnceLock::new(),
         }
+    }
+
+    /// Ways round the obstacles, surveyed at the first call.
+    pub fn routes(&self) -> &Routes {
+        self.routes.get_or_init(|| Routes::survey(self))
     }
 
     /// Solids within [`MARGIN`] of a point, and perhaps a few more.
