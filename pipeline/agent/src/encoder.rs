@@ -1,0 +1,365 @@
+//! The encoder: frames to embeddings, one frame at a time, forward and backward.
+//!
+//! ```text
+//! pixels u8 [N,S,S,3] -> 4x4/4 patches, linear, LN            -> [N,P0,C0]      P0 = (S/4)^2
+//!   stage s > 0: LN, 2x2/2 convolution                        -> [N,Ps,Cs]
+//!   block: x + scale * (depthwise 7x7, LN, C->4C, GELU, 4C->C)
+//! mean over P, LN, linear                                     -> [N,d]
+//! ```
+//!
+//! Frames are independent, so the work is cut into chunks of [`CHUNK`] frames whose intermediate tensors fit the cache. What the backward
+//! pass needs is kept for as many frames as were planned; beyond that it is computed again, chunk by chunk.
+
+use playhouse_kernels::{Backend, Bytes, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
+
+use crate::config::ModelConfig;
+use crate::view::{Block, Linear, Norm, View};
+
+/// Frames that go through the encoder together.
+pub(crate) const CHUNK: usize = 32;
+
+/// A layer norm's output and statistics; its input is kept by whoever made it.
+#[derive(Clone, Copy)]
+pub(crate) struct NormActs {
+    pub y: Tensor,
+    pub mean: Tensor,
+    pub rstd: Tensor,
+}
+
+impl NormActs {
+    pub fn plan(b: &mut dyn Backend, rows: usize, cols: usize) -> Self {
+        Self {
+            y: b.alloc(rows * cols, Kind::Activation),
+            mean: b.alloc(rows, Kind::Scratch),
+            rstd: b.alloc(rows, Kind::Scratch),
+        }
+    }
+
+    /// The rows of frames (or windows) `start..start + n` out of `all`.
+    pub fn at(self, all: usize, start: usize, n: usize) -> Self {
+        Self {
+            y: part(self.y, all, start, n),
+            mean: part(self.mean, all, start, n),
+            rstd: part(self.rstd, all, start, n),
+        }
+    }
+
+    pub fn forward(self, b: &mut dyn Backend, x: Tensor, norm: Norm) {
+        let (rows, cols) = (self.mean.len(), norm.g.len());
+        b.layer_norm_forward(x, norm.g, norm.b, self.y, self.mean, self.rstd, rows, cols);
+    }
+
+    /// `dx` receives (or, accumulating, is increased by) the gradient of `x`.
+    #[expect(clippy::too_many_arguments, reason = "an operator's arguments are its tensors")]
+    pub fn backward(self, b: &mut dyn Backend, dy: Tensor, x: Tensor, w: Norm, g: Norm, dx: Tensor, accumulate: bool) {
+        let (rows, cols) = (self.mean.len(), w.g.len());
+        b.layer_norm_backward(dy, x, w.g, self.mean, self.rstd, dx, g.g, g.b, rows, cols, accumulate);
+    }
+}
+
+/// The share of `tensor` that belongs to items `start..start + n` of the `all` it was planned for.
+pub(crate) fn part(tensor: Tensor, all: usize, start: usize, n: usize) -> Tensor {
+    let each = tensor.len() / all;
+    tensor.slice(start * each, n * each)
+}
+
+/// A linear layer's sizes for `m` rows.
+pub(crate) fn gemm(m: usize, linear: Linear) -> Gemm {
+    Gemm { m, k: linear.k, n: linear.n }
+}
+
+#[derive(Clone, Copy)]
+struct BlockActs {
+    /// After the depthwise convolution, `[N,P,C]`.
+    depthwise: Tensor,
+    norm: NormActs,
+    /// Before and after GELU, `[N,P,4C]`.
+    pre: Tensor,
+    hidden: Tensor,
+    /// Before layer scale, `[N,P,C]`.
+    contracted: Tensor,
+    /// `[N,P,C]`.
+    y: Tensor,
+}
+
+#[derive(Clone)]
+struct StageActs {
+    down: Option<(NormActs, Tensor, Tensor)>,
+    blocks: Vec<BlockActs>,
+}
+
+/// What a forward pass leaves for the backward pass, for up to `frames` frames.
+#[derive(Clone)]
+pub(crate) struct EncoderActs {
+    frames: usize,
+    /// Before the stem's norm, `[N,P0,C0]`.
+    stem: Tensor,
+    stem_norm: NormActs,
+    stages: Vec<StageActs>,
+    pooled: Tensor,
+    out_norm: NormActs,
+}
+
+/// Gradients in flight, for one chunk.
+#[derive(Clone, Copy)]
+pub(crate) struct EncoderScratch {
+    /// The residual stream's gradient, and two of its size: `[N,P,C]` of the largest stage.
+    stream: Tensor,
+    a: Tensor,
+    b: Tensor,
+    /// `[N,P,4C]` of the largest stage.
+    hidden: Tensor,
+}
+
+impl EncoderActs {
+    /// Plans memory for `frames` frames.
+    pub fn plan(b: &mut dyn Backend, config: &ModelConfig, frames: usize) -> Self {
+        let pixels = |stage| frames * config.side(stage) * config.side(stage);
+        let stage = |b: &mut dyn Backend, stage: usize| {
+            let (rows, c) = (pixels(stage), config.dims[stage]);
+            let down = (stage > 0).then(|| {
+                let before = config.dims[stage - 1];
+                let norm = NormActs::plan(b, pixels(stage - 1), before);
+                (norm, b.alloc(rows * 4 * before, Kind::Activation), b.alloc(rows * c, Kind::Activation))
+            });
+            let blocks = (0..config.depths[stage])
+                .map(|_| BlockActs {
+                    depthwise: b.alloc(rows * c, Kind::Activation),
+                    norm: NormActs::plan(b, rows, c),
+                    pre: b.alloc(rows * 4 * c, Kind::Activation),
+                    hidden: b.alloc(rows * 4 * c, Kind::Activation),
+                    contracted: b.alloc(rows * c, Kind::Activation),
+                    y: b.alloc(rows * c, Kind::Activation),
+                })
+                .collect();
+            StageActs { down, blocks }
+        };
+        let last = config.dims[config.dims.len() - 1];
+        Self {
+            frames,
+            stem: b.alloc(pixels(0) * config.dims[0], Kind::Activation),
+            stem_norm: NormActs::plan(b, pixels(0), config.dims[0]),
+            stages: (0..config.dims.len()).map(|s| stage(b, s)).collect(),
+            pooled: b.alloc(frames * last, Kind::Activation),
+            out_norm: NormActs::plan(b, frames, last),
+        }
+    }
+
+    /// Frames it was planned for.
+    pub fn capacity(&self) -> usize {
+        self.frames
+    }
+
+    /// The share of frames `start..start + n`.
+    fn at(&self, start: usize, n: usize) -> Self {
+        let cut = |t: Tensor| part(t, self.frames, start, n);
+        let norm = |x: NormActs| x.at(self.frames, start, n);
+        Self {
+            frames: n,
+            stem: cut(self.stem),
+            stem_norm: norm(self.stem_norm),
+            stages: self
+                .stages
+                .iter()
+                .map(|s| StageActs {
+                    down: s.down.map(|(x, patches, y)| (norm(x), cut(patches), cut(y))),
+                    blocks: s
+                        .blocks
+                        .iter()
+                        .map(|x| BlockActs {
+                            depthwise: cut(x.depthwise),
+                            norm: norm(x.norm),
+                            pre: cut(x.pre),
+                            hidden: cut(x.hidden),
+                            contracted: cut(x.contracted),
+                            y: cut(x.y),
+                        })
+                        .collect(),
+                })
+                .collect(),
+            pooled: cut(self.pooled),
+            out_norm: norm(self.out_norm),
+        }
+    }
+}
+
+impl EncoderScratch {
+    /// Plans memory for chunks of `frames` frames.
+    pub fn plan(b: &mut dyn Backend, config: &ModelConfig, frames: usize) -> Self {
+        let stream =
+            (0..config.dims.len()).map(|s| config.side(s) * config.side(s) * config.dims[s]).max().unwrap_or(0);
+        let mut alloc = |times| b.alloc(frames * stream * times, Kind::Activation);
+        Self { stream: alloc(1), a: alloc(1), b: alloc(1), hidden: alloc(4) }
+    }
+}
+
+/// Embeds the frames in `pixels`: `embeddings [N,d]`. What backward needs is left in the first N frames of `acts`; where N is more than its
+/// capacity, chunks overwrite each other and backward has to compute them again.
+pub(crate) fn forward(
+    b: &mut dyn Backend,
+    config: &ModelConfig,
+    w: &View,
+    acts: &EncoderActs,
+    pixels: Bytes,
+    embeddings: Tensor,
+) {
+    let frames = embeddings.len() / config.width;
+    let keep = frames <= acts.capacity();
+    let chunk = CHUNK.min(acts.capacity());
+    for start in (0..frames).step_by(chunk) {
+        let n = chunk.min(frames - start);
+        let acts = acts.at(if keep { start } else { 0 }, n);
+        forward_chunk(b, config, w, &acts, slice_frames(config, pixels, start, n), part(embeddings, frames, start, n));
+    }
+}
+
+/// Adds the gradients of the encoder's parameters, from `d_embeddings [N,d]`. `kept` says that `acts` still holds what [`forward`] left there
+/// for these very frames and weights; otherwise it is computed again, and `embeddings` with it.
+#[expect(clippy::too_many_arguments, reason = "an operator's arguments are its tensors")]
+pub(crate) fn backward(
+    b: &mut dyn Backend,
+    config: &ModelConfig,
+    w: &View,
+    g: &View,
+    acts: &EncoderActs,
+    scratch: &EncoderScratch,
+    pixels: Bytes,
+    embeddings: Tensor,
+    d_embeddings: Tensor,
+    kept: bool,
+) {
+    let frames = d_embeddings.len() / config.width;
+    let chunk = CHUNK.min(acts.capacity());
+    for start in (0..frames).step_by(chunk) {
+        let n = chunk.min(frames - start);
+        let acts = acts.at(if kept { start } else { 0 }, n);
+        let pixels = slice_frames(config, pixels, start, n);
+        if !kept {
+            forward_chunk(b, config, w, &acts, pixels, part(embeddings, frames, start, n));
+        }
+        backward_chunk(b, config, w, g, &acts, scratch, pixels, part(d_embeddings, frames, start, n));
+    }
+}
+
+fn slice_frames(config: &ModelConfig, pixels: Bytes, start: usize, n: usize) -> Bytes {
+    pixels.slice(start * config.frame_bytes(), n * config.frame_bytes())
+}
+
+fn plane(config: &ModelConfig, stage: usize, n: usize) -> Plane {
+    let side = config.side(stage);
+    Plane { n, h: side, w: side, c: config.dims[stage] }
+}
+
+fn forward_chunk(b: &mut dyn Backend, config: &ModelConfig, w: &View, acts: &EncoderActs, pixels: Bytes, y: Tensor) {
+    let n = acts.frames;
+    let stem = Stem { n, size: config.frame_size, channels: config.dims[0] };
+    b.stem_forward(pixels, w.stem.w, w.stem.b, acts.stem, stem);
+    acts.stem_norm.forward(b, acts.stem, w.stem_norm);
+    let mut x = acts.stem_norm.y;
+    for (stage, (w, acts)) in w.stages.iter().zip(&acts.stages).enumerate() {
+        if let (Some((norm, linear)), Some((norm_acts, patches, y))) = (w.down, acts.down) {
+            norm_acts.forward(b, x, norm);
+            b.patches2_forward(norm_acts.y, patches, plane(config, stage - 1, n));
+            b.linear_forward(patches, linear.w, linear.b, y, gemm(patches.len() / linear.k, linear), Epilogue::None);
+            x = y;
+        }
+        for (w, acts) in w.blocks.iter().zip(&acts.blocks) {
+            block_forward(b, w, acts, x, plane(config, stage, n));
+            x = acts.y;
+        }
+    }
+    let last = plane(config, config.dims.len() - 1, n);
+    b.mean_pool_forward(x, acts.pooled, n, last.h * last.w, last.c);
+    acts.out_norm.forward(b, acts.pooled, w.out_norm);
+    b.linear_forward(acts.out_norm.y, w.out.w, w.out.b, y, gemm(n, w.out), Epilogue::None);
+}
+
+fn block_forward(b: &mut dyn Backend, w: &Block, acts: &BlockActs, x: Tensor, d: Plane) {
+    let rows = d.n * d.h * d.w;
+    b.depthwise_forward(x, w.depthwise.w, w.depthwise.b, acts.depthwise, d);
+    acts.norm.forward(b, acts.depthwise, w.norm);
+    let expand = Epilogue::Gelu { pre: acts.pre };
+    b.linear_forward(acts.norm.y, w.expand.w, w.expand.b, acts.hidden, gemm(rows, w.expand), expand);
+    let contract = Epilogue::ScaledResidual { skip: x, scale: w.scale, pre: acts.contracted };
+    b.linear_forward(acts.hidden, w.contract.w, w.contract.b, acts.y, gemm(rows, w.contract), contract);
+}
+
+#[expect(clippy::too_many_arguments, reason = "an operator's arguments are its tensors")]
+fn backward_chunk(
+    b: &mut dyn Backend,
+    config: &ModelConfig,
+    w: &View,
+    g: &View,
+    acts: &EncoderActs,
+    scratch: &EncoderScratch,
+    pixels: Bytes,
+    dy: Tensor,
+) {
+    let n = acts.frames;
+    let stages = config.dims.len();
+    let last = plane(config, stages - 1, n);
+
+    // The end: linear, norm, mean.
+    let (da, db) = (scratch.a.slice(0, n * last.c), scratch.b.slice(0, n * last.c));
+    b.linear_backward(dy, acts.out_norm.y, w.out.w, Some(da), g.out.w, g.out.b, gemm(n, w.out));
+    acts.out_norm.backward(b, da, acts.pooled, w.out_norm, g.out_norm, db, false);
+    let mut dx = scratch.stream.slice(0, last.elements());
+    b.mean_pool_backward(db, dx, n, last.h * last.w, last.c);
+
+    for stage in (0..stages).rev() {
+        let (w, g, here) = (&w.stages[stage], &g.stages[stage], &acts.stages[stage]);
+        let d = plane(config, stage, n);
+        for i in (0..w.blocks.len()).rev() {
+            // A block's input is the block before it, the down-sampling, or the stem.
+            let x = match (i, here.down) {
+                (0, None) => acts.stem_norm.y,
+                (0, Some((_, _, y))) => y,
+                _ => here.blocks[i - 1].y,
+            };
+            block_backward(b, &w.blocks[i], &g.blocks[i], &here.blocks[i], scratch, x, dx, d);
+        }
+        if let (Some((norm, linear)), Some((g_norm, g_linear)), Some((norm_acts, patches, _))) =
+            (w.down, g.down, here.down)
+        {
+            let before = plane(config, stage - 1, n);
+            let x = match acts.stages[stage - 1].blocks.last() {
+                Some(block) => block.y,
+                None => acts.stages[stage - 1].down.map_or(acts.stem_norm.y, |(_, _, y)| y),
+            };
+            let d_patches = scratch.hidden.slice(0, patches.len());
+            let d_norm = scratch.a.slice(0, before.elements());
+            let rows = patches.len() / linear.k;
+            b.linear_backward(dx, patches, linear.w, Some(d_patches), g_linear.w, g_linear.b, gemm(rows, linear));
+            b.patches2_backward(d_patches, d_norm, before);
+            dx = scratch.stream.slice(0, before.elements());
+            norm_acts.backward(b, d_norm, x, norm, g_norm, dx, false);
+        }
+    }
+    let d_stem = scratch.a.slice(0, acts.stem.len());
+    acts.stem_norm.backward(b, dx, acts.stem, w.stem_norm, g.stem_norm, d_stem, false);
+    let stem = Stem { n, size: config.frame_size, channels: config.dims[0] };
+    b.stem_backward(d_stem, pixels, g.stem.w, g.stem.b, stem);
+}
+
+/// `dx` enters as the gradient of the block's output and leaves as that of its input.
+#[expect(clippy::too_many_arguments, reason = "an operator's arguments are its tensors")]
+fn block_backward(
+    b: &mut dyn Backend,
+    w: &Block,
+    g: &Block,
+    acts: &BlockActs,
+    scratch: &EncoderScratch,
+    x: Tensor,
+    dx: Tensor,
+    d: Plane,
+) {
+    let (rows, size) = (d.n * d.h * d.w, d.elements());
+    let (da, db, dh) = (scratch.a.slice(0, size), scratch.b.slice(0, size), scratch.hidden.slice(0, 4 * size));
+    b.layer_scale_backward(dx, acts.contracted, w.scale, da, g.scale, rows, d.c);
+    b.linear_backward(da, acts.hidden, w.contract.w, Some(dh), g.contract.w, g.contract.b, gemm(rows, w.contract));
+    b.gelu_backward(dh, acts.pre, dh);
+    b.linear_backward(dh, acts.norm.y, w.expand.w, Some(da), g.expand.w, g.expand.b, gemm(rows, w.expand));
+    acts.norm.backward(b, da, acts.depthwise, w.norm, g.norm, db, false);
+    b.depthwise_backward(db, x, w.depthwise.w, da, g.depthwise.w, g.depthwise.b, d);
+    b.add_scaled(da, dx, 1.0);
+}

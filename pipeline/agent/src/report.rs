@@ -1,0 +1,44 @@
+//! What a training run tells: progress while it runs, metrics and a model file at the end.
+
+use std::path::PathBuf;
+
+/// Watches long work. The defaults watch nothing.
+pub trait Observer {
+    /// `done` of `total` units are finished.
+    fn progress(&mut self, _done: u64, _total: u64, _message: &str) {}
+
+    /// Asked between steps; true saves the state and returns [`Error::Interrupted`](crate::Error::Interrupted).
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// One number at one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricRow {
+    /// Optimiser step or update, counted from 1: the number of steps done when it was measured.
+    pub step: u64,
+    /// What it is, such as `train/loss` or `held_out/loss/left_x`.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
+}
+
+/// The result of a training run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The model file.
+    pub model: PathBuf,
+    /// Every metric from the first step on, also those from before an interruption.
+    pub metrics: Vec<MetricRow>,
+}
+
+impl Report {
+    /// The last value recorded under `name`.
+    pub fn last(&self, name: &str) -> Option<f64> {
+        self.metrics.iter().rev().find(|row| row.name == name).map(|row| row.value)
+    }
+}
