@@ -18,13 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// Stick bucket edges of the gamepad, 12 values for 11 buckets.
-const STICK_EDGES: [f32; 12] = [
-    -1.05, -0.95, -0.75, -0.5, -0.25, -0.05, 0.05, 0.25, 0.5, 0.75, 0.95, 1.05,
-];
+const STICK_EDGES: [f32; 12] = [-1.05, -0.95, -0.75, -0.5, -0.25, -0.05, 0.05, 0.25, 0.5, 0.75, 0.95, 1.05];
 /// The deflection that each of the 11 stick buckets stands for.
-const STICK_CENTRES: [f32; 11] = [
-    -1.0, -0.85, -0.625, -0.375, -0.15, 0.0, 0.15, 0.375, 0.625, 0.85, 1.0,
-];
+const STICK_CENTRES: [f32; 11] = [-1.0, -0.85, -0.625, -0.375, -0.15, 0.0, 0.15, 0.375, 0.625, 0.85, 1.0];
 
 /// Positions of the gamepad's components within an action, and its neutral action.
 pub mod gamepad {
@@ -114,13 +110,7 @@ pub struct ActionSpace {
 impl Component {
     /// A button.
     pub fn button(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            kind: Kind::Button,
-            cardinality: 2,
-            edges: Vec::new(),
-            centres: Vec::new(),
-        }
+        Self { name: name.into(), kind: Kind::Button, cardinality: 2, edges: Vec::new(), centres: Vec::new() }
     }
 
     /// A stick axis with the gamepad's 11 buckets.
@@ -142,10 +132,9 @@ impl Component {
         match self.kind {
             Kind::Button if value == 0.0 => Ok(0),
             Kind::Button if value == 1.0 => Ok(1),
-            Kind::Button => Err(Error::invalid(
-                format!("component {}", self.name),
-                format!("value {value} is neither 0 nor 1"),
-            )),
+            Kind::Button => {
+                Err(Error::invalid(format!("component {}", self.name), format!("value {value} is neither 0 nor 1")))
+            }
             Kind::Axis => {
                 // Counts the edges at or below the value; NaN compares false with all of them.
                 let below = self.edges.iter().take_while(|&&edge| edge <= value).count();
@@ -170,11 +159,7 @@ impl Component {
         match self.kind {
             Kind::Button if b < 2 => f32::from(b),
             Kind::Button => f32::NAN,
-            Kind::Axis => self
-                .centres
-                .get(usize::from(b))
-                .copied()
-                .unwrap_or(f32::NAN),
+            Kind::Axis => self.centres.get(usize::from(b)).copied().unwrap_or(f32::NAN),
         }
     }
 
@@ -187,53 +172,35 @@ impl Component {
     }
 
     fn check(&self) -> Result<()> {
-        let fault = |reason: String| {
-            Err(Error::invalid(
-                format!("action component `{}`", self.name),
-                reason,
-            ))
-        };
+        let fault = |reason: String| Err(Error::invalid(format!("action component `{}`", self.name), reason));
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if self.name.is_empty() || !self.name.chars().all(plain) {
-            return fault(
-                "a name is lower case letters, digits and underscores, because it names a column"
-                    .into(),
-            );
+            return fault("a name is lower case letters, digits and underscores, because it names a column".into());
         }
         if RESERVED.contains(&self.name.as_str()) {
             return fault("the name is taken by a column of `steps`; choose another".into());
         }
         match self.kind {
-            Kind::Button if self.cardinality != 2 => {
-                fault(format!("a button has 2 values, not {}", self.cardinality))
-            }
+            Kind::Button if self.cardinality != 2 => fault(format!("a button has 2 values, not {}", self.cardinality)),
             Kind::Button if !(self.edges.is_empty() && self.centres.is_empty()) => {
                 fault("a button has no edges or centres".into())
             }
             Kind::Button => Ok(()),
-            Kind::Axis if self.cardinality < 2 => {
-                fault(format!("an axis needs 2 buckets, not {}", self.cardinality))
-            }
+            Kind::Axis if self.cardinality < 2 => fault(format!("an axis needs 2 buckets, not {}", self.cardinality)),
             Kind::Axis if self.edges.len() != usize::from(self.cardinality) + 1 => fault(format!(
                 "{} buckets need {} edges, not {}",
                 self.cardinality,
                 usize::from(self.cardinality) + 1,
                 self.edges.len()
             )),
-            Kind::Axis if self.centres.len() != usize::from(self.cardinality) => fault(format!(
-                "{} buckets need as many centres, not {}",
-                self.cardinality,
-                self.centres.len()
-            )),
-            Kind::Axis
-                if !self.edges.iter().all(|e| e.is_finite())
-                    || !self.edges.is_sorted_by(|a, b| a < b) =>
-            {
+            Kind::Axis if self.centres.len() != usize::from(self.cardinality) => {
+                fault(format!("{} buckets need as many centres, not {}", self.cardinality, self.centres.len()))
+            }
+            Kind::Axis if !self.edges.iter().all(|e| e.is_finite()) || !self.edges.is_sorted_by(|a, b| a < b) => {
                 fault("the edges must be finite and ascending".into())
             }
             Kind::Axis => {
-                let misplaced =
-                    (0..self.cardinality).find(|&b| self.bucket(self.centre(b)).ok() != Some(b));
+                let misplaced = (0..self.cardinality).find(|&b| self.bucket(self.centre(b)).ok() != Some(b));
                 match misplaced {
                     Some(b) => fault(format!("the centre of bucket {b} lies outside its edges")),
                     None => Ok(()),
@@ -244,47 +211,16 @@ impl Component {
 }
 
 /// Columns of `steps` that a component may not be named after.
-const RESERVED: [&str; 11] = [
-    "episode_id",
-    "t",
-    "pos_x",
-    "pos_y",
-    "pos_z",
-    "yaw",
-    "pitch",
-    "reward",
-    "terminated",
-    "truncated",
-    "time_us",
-];
+const RESERVED: [&str; 11] =
+    ["episode_id", "t", "pos_x", "pos_y", "pos_z", "yaw", "pitch", "reward", "terminated", "truncated", "time_us"];
 
 impl ActionSpace {
     /// The default space: 12 buttons and 4 stick axes (see the module's drawing).
     pub fn gamepad() -> Self {
-        let buttons = [
-            "a",
-            "b",
-            "x",
-            "y",
-            "lb",
-            "rb",
-            "lt",
-            "rt",
-            "dpad_up",
-            "dpad_down",
-            "l3",
-            "r3",
-        ];
+        let buttons = ["a", "b", "x", "y", "lb", "rb", "lt", "rt", "dpad_up", "dpad_down", "l3", "r3"];
         let sticks = ["left_x", "left_y", "right_x", "right_y"];
-        let components = buttons
-            .map(Component::button)
-            .into_iter()
-            .chain(sticks.map(Component::stick))
-            .collect();
-        Self {
-            name: "gamepad".into(),
-            components,
-        }
+        let components = buttons.map(Component::button).into_iter().chain(sticks.map(Component::stick)).collect();
+        Self { name: "gamepad".into(), components }
     }
 
     /// Number of components: the bytes of one action.
@@ -299,18 +235,12 @@ impl ActionSpace {
 
     /// Number of values of each component.
     pub fn cardinalities(&self) -> Vec<usize> {
-        self.components
-            .iter()
-            .map(|c| usize::from(c.cardinality))
-            .collect()
+        self.components.iter().map(|c| usize::from(c.cardinality)).collect()
     }
 
     /// Sum of the cardinalities: 68 for the gamepad.
     pub fn logits(&self) -> usize {
-        self.components
-            .iter()
-            .map(|c| usize::from(c.cardinality))
-            .sum()
+        self.components.iter().map(|c| usize::from(c.cardinality)).sum()
     }
 
     /// Position of the component called `name`.
@@ -334,19 +264,11 @@ impl ActionSpace {
                 format!("{} values for {} components", action.len(), self.len()),
             ));
         }
-        match self
-            .components
-            .iter()
-            .zip(action)
-            .find(|(c, b)| **b >= c.cardinality)
-        {
+        match self.components.iter().zip(action).find(|(c, b)| **b >= c.cardinality) {
             None => Ok(()),
             Some((c, b)) => Err(Error::invalid(
                 format!("component {}", c.name),
-                format!(
-                    "bucket {b} is out of range, the last one is {}",
-                    c.cardinality - 1
-                ),
+                format!("bucket {b} is out of range, the last one is {}", c.cardinality - 1),
             )),
         }
     }
@@ -357,10 +279,7 @@ impl ActionSpace {
     /// [`Error::Invalid`] naming the component at fault.
     pub fn check(&self) -> Result<()> {
         if self.is_empty() {
-            return Err(Error::invalid(
-                format!("action space `{}`", self.name),
-                "it has no component",
-            ));
+            return Err(Error::invalid(format!("action space `{}`", self.name), "it has no component"));
         }
         for (i, component) in self.components.iter().enumerate() {
             component.check()?;
@@ -386,12 +305,7 @@ mod tests {
         space.check().unwrap();
         assert_eq!(space.len(), gamepad::COMPONENTS);
         assert_eq!(space.logits(), 68);
-        let named = [
-            ("a", gamepad::A),
-            ("y", gamepad::Y),
-            ("r3", gamepad::R3),
-            ("left_y", gamepad::LEFT_Y),
-        ];
+        let named = [("a", gamepad::A), ("y", gamepad::Y), ("r3", gamepad::R3), ("left_y", gamepad::LEFT_Y)];
         for (name, index) in named {
             assert_eq!(space.index_of(name), Some(index), "{name}");
         }
@@ -402,30 +316,17 @@ mod tests {
     #[test]
     fn buckets_are_half_open_at_the_labs_edges() {
         let stick = Component::stick("left_x");
-        for (value, bucket) in [
-            (-1.0, 0),
-            (-0.95, 1),
-            (-0.05, 5),
-            (0.0, 5),
-            (0.049, 5),
-            (0.05, 6),
-            (0.75, 9),
-            (1.0, 10),
-        ] {
+        for (value, bucket) in
+            [(-1.0, 0), (-0.95, 1), (-0.05, 5), (0.0, 5), (0.049, 5), (0.05, 6), (0.75, 9), (1.0, 10)]
+        {
             assert_eq!(stick.bucket(value).unwrap(), bucket, "{value}");
         }
         for value in [f32::NAN, f32::INFINITY, -1.06, 1.05, 2.0] {
             let message = stick.bucket(value).unwrap_err().to_string();
-            assert!(
-                message.contains("left_x") && message.contains(&value.to_string()),
-                "{message}"
-            );
+            assert!(message.contains("left_x") && message.contains(&value.to_string()), "{message}");
         }
         let button = Component::button("a");
-        assert_eq!(
-            (button.bucket(0.0).unwrap(), button.bucket(1.0).unwrap()),
-            (0, 1)
-        );
+        assert_eq!((button.bucket(0.0).unwrap(), button.bucket(1.0).unwrap()), (0, 1));
         assert!(button.bucket(0.5).is_err() && button.bucket(f32::NAN).is_err());
     }
 
@@ -435,10 +336,7 @@ mod tests {
         let mut action = gamepad::neutral();
         action[gamepad::RIGHT_X] = 11;
         let message = space.validate(&action).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "component right_x: bucket 11 is out of range, the last one is 10"
-        );
+        assert_eq!(message, "component right_x: bucket 11 is out of range, the last one is 10");
         assert!(space.validate(&action[1..]).is_err());
     }
 

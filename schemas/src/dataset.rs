@@ -1,190 +1,180 @@
-//! A dataset on disk.
-use crate::{ActionSource, ActionSpace, Episode, EpisodeStats, Error, FrameSpec, Result, Window};
-use std::path::{Path, PathBuf};
+//! A dataset: a folder of parts.
 
-/// What every file of a dataset has in common.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DatasetSpec {
-    /// What an action is.
-    pub actions: ActionSpace,
-    /// What a frame is; none for a dataset without frames.
-    pub frames: Option<FrameSpec>,
-}
-/// A row of the table `episodes`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EpisodeRow {
-    /// Unique within the dataset.
-    pub episode_id: i64,
-    /// Where it comes from.
-    pub source: String,
-    /// The map played on.
-    pub map: Option<String>,
-    /// Who played.
-    pub player: Option<String>,
-    /// The model that played.
-    pub policy: Option<String>,
-    /// Where it began.
-    pub spawn: Option<String>,
-    /// How it ended.
-    pub outcome: Option<String>,
-    /// The split.
-    pub split: Option<String>,
-    /// Who chose the actions.
-    pub action_source: ActionSource,
-    /// The environment's seed.
-    pub seed: Option<i64>,
-    /// Steps a second.
-    pub hz: f32,
-    /// Number of steps.
-    pub num_steps: u32,
-    /// Sum of rewards (column `return`).
-    pub episode_return: Option<f32>,
-    /// Microseconds since 1970.
-    pub started_at: Option<i64>,
-    /// Statistics.
-    pub stats: EpisodeStats,
-}
-/// A dataset.
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::disk::{Disk, LocalDisk};
+use crate::episode::Episode;
+use crate::error::{Error, Result};
+use crate::parquet_file::ParquetFile;
+use crate::part;
+use crate::reader::WindowReader;
+use crate::row::EpisodeRow;
+use crate::spec::DatasetSpec;
+use crate::table::Table;
+use crate::writer::{PartLimits, Writer};
+
+/// A dataset on the local file system. Cheap to open: one footer is read.
 pub struct Dataset {
     root: PathBuf,
     spec: DatasetSpec,
+    /// The reader behind [`Dataset::read_actions`] and [`Dataset::read_episode`].
+    reader: Mutex<Option<Arc<WindowReader>>>,
 }
-/// What a writer stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Episodes stored.
-    pub episodes: u64,
-    /// Steps stored.
-    pub steps: u64,
-    /// Bytes of the files written.
-    pub bytes: u64,
-    /// Parts committed.
-    pub parts: u64,
-}
-/// Writes episodes.
-pub struct Writer {
-    _spec: DatasetSpec,
-}
-/// Reads windows.
-pub struct WindowReader {
-    _root: PathBuf,
-}
-fn missing<T>() -> Result<T> {
-    Err(Error::Internal("being written".into()))
-}
+
 impl Dataset {
-    /// Creates.
+    /// Makes the folders of an empty dataset, or opens the one that is there if it has the same spec.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when episodes with another action space or frame spec are stored there, [`Error::Invalid`]
+    /// for a broken spec, [`Error::ReadOnly`] and the other errors of a disk.
     pub fn create(root: &Path, spec: &DatasetSpec) -> Result<Self> {
-        Ok(Self {
-            root: root.to_owned(),
-            spec: spec.clone(),
-        })
+        spec.check()?;
+        for table in Table::COMMIT_ORDER {
+            if table != Table::Frames || spec.frames.is_some() {
+                let folder = root.join(table.name());
+                fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, "create", e))?;
+            }
+        }
+        LocalDisk.sync_folder(root).map_err(|e| Error::io(root, "flush", e))?;
+        match Self::open(root) {
+            Err(Error::NoDataset { .. }) => Ok(Self::with(root, spec.clone())),
+            Ok(existing) if existing.spec == *spec => Ok(existing),
+            Ok(existing) => {
+                let reason = format!(
+                    "holds episodes with {}, which differs from the {} to be written; use another folder",
+                    describe(&existing.spec),
+                    describe(spec)
+                );
+                Err(Error::conflict(root, reason))
+            }
+            Err(e) => Err(e),
+        }
     }
-    /// Opens.
-    pub fn open(_root: &Path) -> Result<Self> {
-        missing()
+
+    /// Opens a dataset that holds at least one episode.
+    ///
+    /// # Errors
+    /// [`Error::NoDataset`], and what a footer may have: [`Error::Corrupt`], [`Error::Foreign`], [`Error::Version`].
+    pub fn open(root: &Path) -> Result<Self> {
+        let parts = part::list(root, Table::Episodes)?.unwrap_or_default().parts;
+        let first = parts.first().ok_or_else(|| Error::NoDataset { root: root.to_owned() })?;
+        let file = ParquetFile::open(&part::file(root, Table::Episodes, first), Table::Episodes)?;
+        Ok(Self::with(root, file.spec))
     }
-    /// Root.
+
+    fn with(root: &Path, spec: DatasetSpec) -> Self {
+        Self { root: root.to_owned(), spec, reader: Mutex::new(None) }
+    }
+
+    /// The dataset's folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
-    /// Spec.
+
+    /// What its actions and frames are.
     pub fn spec(&self) -> &DatasetSpec {
         &self.spec
     }
-    /// Writer.
+
+    /// A writer that adds episodes, with parts of the default size.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::episodes`].
     pub fn writer(&self) -> Result<Writer> {
-        missing()
+        self.writer_with(PartLimits::default())
     }
-    /// Episodes in order of id.
+
+    /// A writer with parts of another size.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::episodes`].
+    pub fn writer_with(&self, limits: PartLimits) -> Result<Writer> {
+        self.writer_on(limits, Box::new(LocalDisk))
+    }
+
+    pub(crate) fn writer_on(&self, limits: PartLimits, disk: Box<dyn Disk>) -> Result<Writer> {
+        let stored: HashSet<i64> = match self.reader() {
+            Ok(reader) => reader.episodes().iter().map(|row| row.episode_id).collect(),
+            Err(Error::NoDataset { .. }) => HashSet::new(),
+            Err(e) => return Err(e),
+        };
+        Ok(Writer::new(self, stored, limits, disk))
+    }
+
+    /// The rows of the table `episodes`, by ascending id; none for a dataset just created.
+    ///
+    /// # Errors
+    /// A damaged or foreign file in `episodes/`, or one with another spec.
     pub fn episodes(&self) -> Result<Vec<EpisodeRow>> {
-        missing()
+        match self.reader() {
+            Ok(reader) => Ok(reader.episodes().to_vec()),
+            Err(Error::NoDataset { .. }) => Ok(Vec::new()),
+            Err(e) => Err(e),
+        }
     }
-    /// Reader: a snapshot of what is committed now.
+
+    /// A reader over the episodes that are committed now. Later ones are not in it.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::episodes`], and [`Error::NoDataset`] when there is no episode.
     pub fn reader(&self) -> Result<WindowReader> {
-        missing()
+        WindowReader::open(&self.root)
     }
+
+    /// The committed files of a table, in order. Globs over the folder find the same, and orphans after a crash.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a folder cannot be listed.
+    pub fn files(&self, table: Table) -> Result<Vec<PathBuf>> {
+        if table == Table::Frames && self.spec.frames.is_none() {
+            return Ok(Vec::new());
+        }
+        let parts = part::list(&self.root, Table::Episodes)?.unwrap_or_default().parts;
+        Ok(parts.iter().map(|name| part::file(&self.root, table, name)).collect())
+    }
+
     /// All actions of an episode, `[T, C]`.
-    pub fn read_actions(&self, _episode_id: i64) -> Result<Vec<u8>> {
-        missing()
+    ///
+    /// # Errors
+    /// [`Error::NoSuchEpisode`], and damaged files.
+    pub fn read_actions(&self, episode_id: i64) -> Result<Vec<u8>> {
+        self.with_reader(|reader| reader.read_actions(episode_id))
     }
-    /// A whole episode.
-    pub fn read_episode(&self, _episode_id: i64) -> Result<Episode> {
-        missing()
+
+    /// A whole episode as it was written, its frames still encoded.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchEpisode`], and damaged files.
+    pub fn read_episode(&self, episode_id: i64) -> Result<Episode> {
+        self.with_reader(|reader| reader.read_episode(episode_id))
     }
-}
-impl Writer {
-    /// Adds an episode.
-    pub fn push(&mut self, _episode: Episode) -> Result<()> {
-        missing()
-    }
-    /// Commits what was pushed so far, so that it survives a crash.
-    pub fn flush(&mut self) -> Result<()> {
-        missing()
-    }
-    /// Commits the rest.
-    pub fn finish(self) -> Result<Summary> {
-        missing()
-    }
-}
-impl WindowReader {
-    /// Clears and fills `actions` (`length x C`) and `frames_rgb` (`length x bytes()`).
-    pub fn read(
-        &self,
-        _w: &Window,
-        _actions: &mut Vec<u8>,
-        _frames_rgb: &mut Vec<u8>,
-    ) -> Result<()> {
-        missing()
-    }
-    /// Data pages read so far.
-    pub fn pages_read(&self) -> u64 {
-        0
-    }
-    /// Bytes read from files so far.
-    pub fn bytes_read(&self) -> u64 {
-        0
-    }
-    /// The episodes of the snapshot, by id.
-    pub fn episodes(&self) -> &[EpisodeRow] {
-        &[]
-    }
-    /// All actions of an episode.
-    pub fn read_actions(&self, _episode_id: i64) -> Result<Vec<u8>> {
-        missing()
-    }
-    /// A whole episode.
-    pub fn read_episode(&self, _episode_id: i64) -> Result<Episode> {
-        missing()
+
+    /// Reads through the kept reader, and through a fresh one when that does not know the episode.
+    fn with_reader<T>(&self, read: impl Fn(&WindowReader) -> Result<T>) -> Result<T> {
+        let kept = self.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(reader) = kept {
+            match read(&reader) {
+                Err(Error::NoSuchEpisode { .. }) => {}
+                result => return result,
+            }
+        }
+        let fresh = Arc::new(self.reader()?);
+        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh.clone());
+        read(&fresh)
     }
 }
-/// One finding of [`verify`].
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Problem {
-    /// Stable code: `PH001`.
-    pub code: String,
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong, where, and the fix.
-    pub message: String,
-    /// Removed by `repair`.
-    pub repaired: bool,
-}
-/// What [`verify`] found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct VerifyReport {
-    /// Files looked at.
-    pub files: u64,
-    /// Episodes.
-    pub episodes: u64,
-    /// Steps.
-    pub steps: u64,
-    /// Frames.
-    pub frames: u64,
-    /// Findings.
-    pub problems: Vec<Problem>,
-}
-/// Checks a dataset.
-pub fn verify(_root: &Path, _repair: bool) -> Result<VerifyReport> {
-    missing()
+
+/// A spec in a few words, for messages.
+pub(crate) fn describe(spec: &DatasetSpec) -> String {
+    let actions = format!("action space `{}` of {} components", spec.actions.name, spec.actions.len());
+    match &spec.frames {
+        None => format!("{actions} and no frames"),
+        Some(f) => {
+            let resize = f.resize.as_ref().map_or(String::new(), |r| format!(" resized by {r}"));
+            format!("{actions} and {}x{} {:?} frames{resize}", f.width, f.height, f.codec)
+        }
+    }
 }

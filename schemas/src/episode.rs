@@ -52,9 +52,7 @@ impl ActionSource {
 
     /// The source with this column name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Human, Self::Scripted, Self::Policy, Self::Predicted]
-            .into_iter()
-            .find(|s| s.as_str() == name)
+        [Self::Human, Self::Scripted, Self::Policy, Self::Predicted].into_iter().find(|s| s.as_str() == name)
     }
 }
 

@@ -98,31 +98,19 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn invalid(place: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Invalid {
-            place: place.into(),
-            reason: reason.into(),
-        }
+        Self::Invalid { place: place.into(), reason: reason.into() }
     }
 
     pub(crate) fn conflict(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Conflict {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Conflict { path: path.to_owned(), reason: reason.into() }
     }
 
     pub(crate) fn corrupt(path: &Path, reason: impl ToString) -> Self {
-        Self::Corrupt {
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self::Corrupt { path: path.to_owned(), reason: reason.to_string() }
     }
 
     pub(crate) fn foreign(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Foreign {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Foreign { path: path.to_owned(), reason: reason.into() }
     }
 
     /// Sorts a file system failure into full, not writable, or other.
@@ -135,11 +123,7 @@ impl Error {
             {
                 Self::ReadOnly { path, source }
             }
-            _ => Self::Io {
-                path,
-                action,
-                source,
-            },
+            _ => Self::Io { path, action, source },
         }
     }
 }

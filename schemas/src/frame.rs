@@ -47,12 +47,7 @@ pub struct FrameSpec {
 impl Default for FrameSpec {
     /// 128 x 128, JPEG at quality 90.
     fn default() -> Self {
-        Self {
-            width: 128,
-            height: 128,
-            codec: Codec::Jpeg { quality: 90 },
-            resize: None,
-        }
+        Self { width: 128, height: 128, codec: Codec::Jpeg { quality: 90 }, resize: None }
     }
 }
 
@@ -71,20 +66,13 @@ impl FrameSpec {
     /// A side of 0 or above 8192, a JPEG quality outside 1..=100.
     pub fn check_spec(&self) -> Result<()> {
         let sides = [("width", self.width), ("height", self.height)];
-        if let Some((name, side)) = sides
-            .into_iter()
-            .find(|(_, side)| *side == 0 || *side > MAX_SIDE)
-        {
-            return Err(Error::invalid(
-                "frame spec",
-                format!("{name} {side} is outside 1..={MAX_SIDE}"),
-            ));
+        if let Some((name, side)) = sides.into_iter().find(|(_, side)| *side == 0 || *side > MAX_SIDE) {
+            return Err(Error::invalid("frame spec", format!("{name} {side} is outside 1..={MAX_SIDE}")));
         }
         match self.codec {
-            Codec::Jpeg { quality } if !(1..=100).contains(&quality) => Err(Error::invalid(
-                "frame spec",
-                format!("JPEG quality {quality} is outside 1..=100"),
-            )),
+            Codec::Jpeg { quality } if !(1..=100).contains(&quality) => {
+                Err(Error::invalid("frame spec", format!("JPEG quality {quality} is outside 1..=100")))
+            }
             _ => Ok(()),
         }
     }
@@ -95,8 +83,7 @@ impl FrameSpec {
     /// [`Error::Invalid`] when `rgb` has another length.
     pub fn encode(&self, rgb: &[u8]) -> Result<Vec<u8>> {
         self.expect_length("image to encode", rgb.len())?;
-        let internal =
-            |e: &dyn std::fmt::Display| Error::Internal(format!("encoding a frame: {e}"));
+        let internal = |e: &dyn std::fmt::Display| Error::Internal(format!("encoding a frame: {e}"));
         match self.codec {
             Codec::Raw => Ok(rgb.to_vec()),
             Codec::Jpeg { quality } => {
@@ -108,8 +95,7 @@ impl FrameSpec {
             }
             Codec::Png => {
                 let mut bytes = Vec::with_capacity(self.bytes() / 2);
-                let mut encoder =
-                    png::Encoder::new(&mut bytes, u32::from(self.width), u32::from(self.height));
+                let mut encoder = png::Encoder::new(&mut bytes, u32::from(self.width), u32::from(self.height));
                 encoder.set_color(png::ColorType::Rgb);
                 encoder.set_depth(png::BitDepth::Eight);
                 let mut writer = encoder.write_header().map_err(|e| internal(&e))?;
@@ -152,12 +138,8 @@ impl FrameSpec {
     }
 
     fn decode_jpeg(&self, bytes: &[u8], out: &mut [u8]) -> Result<()> {
-        let damaged = |e: &dyn std::fmt::Display| {
-            Error::invalid("image", format!("not a readable JPEG: {e}"))
-        };
-        let options = DecoderOptions::default()
-            .jpeg_set_out_colorspace(ColorSpace::RGB)
-            .set_strict_mode(true);
+        let damaged = |e: &dyn std::fmt::Display| Error::invalid("image", format!("not a readable JPEG: {e}"));
+        let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB).set_strict_mode(true);
         let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
         decoder.decode_headers().map_err(|e| damaged(&e))?;
         let (width, height) = decoder.dimensions().unwrap_or((0, 0));
@@ -166,18 +148,12 @@ impl FrameSpec {
     }
 
     fn decode_png(&self, bytes: &[u8], out: &mut [u8]) -> Result<()> {
-        let damaged =
-            |e: &dyn std::fmt::Display| Error::invalid("image", format!("not a readable PNG: {e}"));
-        let mut reader = png::Decoder::new(Cursor::new(bytes))
-            .read_info()
-            .map_err(|e| damaged(&e))?;
+        let damaged = |e: &dyn std::fmt::Display| Error::invalid("image", format!("not a readable PNG: {e}"));
+        let mut reader = png::Decoder::new(Cursor::new(bytes)).read_info().map_err(|e| damaged(&e))?;
         let (width, height) = reader.info().size();
         self.expect_size(width as usize, height as usize)?;
         if reader.output_color_type() != (png::ColorType::Rgb, png::BitDepth::Eight) {
-            return Err(Error::invalid(
-                "image",
-                "the PNG is not 8-bit RGB; convert it on import",
-            ));
+            return Err(Error::invalid("image", "the PNG is not 8-bit RGB; convert it on import"));
         }
         reader.next_frame(out).map_err(|e| damaged(&e))?;
         Ok(())
@@ -188,10 +164,7 @@ impl FrameSpec {
             return Ok(());
         }
         let (w, h) = (self.width, self.height);
-        Err(Error::invalid(
-            what,
-            format!("{length} bytes, but {w}x{h} RGB has {}", self.bytes()),
-        ))
+        Err(Error::invalid(what, format!("{length} bytes, but {w}x{h} RGB has {}", self.bytes())))
     }
 
     fn expect_size(&self, width: usize, height: usize) -> Result<()> {
@@ -199,21 +172,13 @@ impl FrameSpec {
             return Ok(());
         }
         let (w, h) = (self.width, self.height);
-        Err(Error::invalid(
-            "image",
-            format!("{width}x{height}, but the frame spec says {w}x{h}; resize it on import"),
-        ))
+        Err(Error::invalid("image", format!("{width}x{height}, but the frame spec says {w}x{h}; resize it on import")))
     }
 }
 
 /// Width and height from a JPEG's frame header, once its end marker is seen to be there.
 fn jpeg_size(bytes: &[u8]) -> Result<(usize, usize)> {
-    let fault = |reason: &str| {
-        Err(Error::invalid(
-            "image",
-            format!("not a complete JPEG: {reason}"),
-        ))
-    };
+    let fault = |reason: &str| Err(Error::invalid("image", format!("not a complete JPEG: {reason}")));
     if !bytes.starts_with(&[0xff, 0xd8]) {
         return fault("it does not start with FF D8");
     }
@@ -242,23 +207,14 @@ fn jpeg_size(bytes: &[u8]) -> Result<(usize, usize)> {
 
 /// Width and height from a PNG's first chunk, once its end chunk is seen to be there.
 fn png_size(bytes: &[u8]) -> Result<(usize, usize)> {
-    let fault = |reason: &str| {
-        Err(Error::invalid(
-            "image",
-            format!("not a complete PNG: {reason}"),
-        ))
-    };
+    let fault = |reason: &str| Err(Error::invalid("image", format!("not a complete PNG: {reason}")));
     if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") || bytes.get(12..16) != Some(b"IHDR".as_slice()) {
         return fault("the signature or the IHDR chunk is missing");
     }
     if !bytes.ends_with(b"IEND\xae\x42\x60\x82") {
         return fault("it does not end with the IEND chunk, so it was cut off");
     }
-    let side = |at: usize| {
-        bytes
-            .get(at..at + 4)
-            .map(|b| b.iter().fold(0, |n, &x| n << 8 | usize::from(x)))
-    };
+    let side = |at: usize| bytes.get(at..at + 4).map(|b| b.iter().fold(0, |n, &x| n << 8 | usize::from(x)));
     match (side(16), side(20)) {
         (Some(width), Some(height)) => Ok((width, height)),
         _ => fault("the IHDR chunk is cut off"),
@@ -271,28 +227,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn spec(codec: Codec) -> FrameSpec {
-        FrameSpec {
-            width: 40,
-            height: 24,
-            codec,
-            resize: None,
-        }
+        FrameSpec { width: 40, height: 24, codec, resize: None }
     }
 
     /// A smooth picture that depends on the seed.
     fn picture(spec: &FrameSpec, seed: u32) -> Vec<u8> {
         let (w, h) = (u32::from(spec.width), u32::from(spec.height));
-        (0..w * h * 3)
-            .map(|i| ((i / 3 % w * 4 + i / 3 / w * 3 + i % 3 * 40 + seed) % 256) as u8)
-            .collect()
+        (0..w * h * 3).map(|i| ((i / 3 % w * 4 + i / 3 / w * 3 + i % 3 * 40 + seed) % 256) as u8).collect()
     }
 
-    const CODECS: [Codec; 4] = [
-        Codec::Jpeg { quality: 90 },
-        Codec::Jpeg { quality: 60 },
-        Codec::Png,
-        Codec::Raw,
-    ];
+    const CODECS: [Codec; 4] = [Codec::Jpeg { quality: 90 }, Codec::Jpeg { quality: 60 }, Codec::Png, Codec::Raw];
 
     #[test]
     fn codecs_round_trip() {
@@ -303,21 +247,8 @@ mod tests {
             spec.check(&packed).unwrap();
             let mut out = vec![0; spec.bytes()];
             spec.decode_into(&packed, &mut out).unwrap();
-            let worst = rgb
-                .iter()
-                .zip(&out)
-                .map(|(a, b)| a.abs_diff(*b))
-                .max()
-                .unwrap();
-            assert!(
-                worst
-                    <= if matches!(codec, Codec::Jpeg { .. }) {
-                        24
-                    } else {
-                        0
-                    },
-                "{codec:?}: off by {worst}"
-            );
+            let worst = rgb.iter().zip(&out).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(worst <= if matches!(codec, Codec::Jpeg { .. }) { 24 } else { 0 }, "{codec:?}: off by {worst}");
             assert_eq!(packed, spec.encode(&rgb).unwrap());
         }
     }
@@ -326,28 +257,13 @@ mod tests {
     fn another_size_or_codec_is_refused_by_check_and_decode() {
         for codec in CODECS {
             let right = spec(codec);
-            let wrong = FrameSpec {
-                width: 24,
-                height: 24,
-                ..right.clone()
-            };
+            let wrong = FrameSpec { width: 24, height: 24, ..right.clone() };
             let packed = wrong.encode(&vec![9; wrong.bytes()]).unwrap();
             assert!(right.check(&packed).is_err(), "{codec:?}");
-            assert!(
-                right
-                    .decode_into(&packed, &mut vec![0; right.bytes()])
-                    .is_err(),
-                "{codec:?}"
-            );
+            assert!(right.decode_into(&packed, &mut vec![0; right.bytes()]).is_err(), "{codec:?}");
         }
         let png = spec(Codec::Png).encode(&vec![9; 40 * 24 * 3]).unwrap();
-        assert!(
-            spec(CODECS[0])
-                .check(&png)
-                .unwrap_err()
-                .to_string()
-                .contains("FF D8")
-        );
+        assert!(spec(CODECS[0]).check(&png).unwrap_err().to_string().contains("FF D8"));
     }
 
     #[test]
@@ -357,10 +273,7 @@ mod tests {
             let packed = spec.encode(&picture(&spec, 3)).unwrap();
             let mut out = vec![0; spec.bytes()];
             for length in 0..packed.len() {
-                assert!(
-                    spec.check(&packed[..length]).is_err(),
-                    "{codec:?} cut to {length}"
-                );
+                assert!(spec.check(&packed[..length]).is_err(), "{codec:?} cut to {length}");
                 // A JPEG without its end marker is decoded by some readers; here it only must not panic.
                 let _ = spec.decode_into(&packed[..length], &mut out);
             }
@@ -369,22 +282,8 @@ mod tests {
 
     #[test]
     fn broken_specs_are_refused() {
-        assert!(
-            FrameSpec {
-                width: 0,
-                ..FrameSpec::default()
-            }
-            .check_spec()
-            .is_err()
-        );
-        assert!(
-            FrameSpec {
-                height: 9000,
-                ..FrameSpec::default()
-            }
-            .check_spec()
-            .is_err()
-        );
+        assert!(FrameSpec { width: 0, ..FrameSpec::default() }.check_spec().is_err());
+        assert!(FrameSpec { height: 9000, ..FrameSpec::default() }.check_spec().is_err());
         assert!(spec(Codec::Jpeg { quality: 0 }).check_spec().is_err());
         FrameSpec::default().check_spec().unwrap();
     }

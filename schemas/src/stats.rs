@@ -33,30 +33,29 @@ impl EpisodeStats {
         let steps = actions.len().max(1) as f64;
         let neutral = space.neutral();
         let (distance, net_displacement) = travelled(episode);
-        let hash = blake3::hash(&episode.actions);
-        let mut prefix = [0; 8];
-        prefix.copy_from_slice(&hash.as_bytes()[..8]);
         Self {
-            idle_fraction: (actions.iter().filter(|a| **a == neutral).count() as f64 / steps)
-                as f32,
+            idle_fraction: (actions.iter().filter(|a| **a == neutral).count() as f64 / steps) as f32,
             distance,
             net_displacement,
             action_entropy: entropy(&actions),
             presses: presses(&actions, space),
             mean_stick_deflection: mean_deflection(&actions, space),
             longest_repeat: longest_repeat(&actions),
-            action_hash: i64::from_le_bytes(prefix),
+            action_hash: hash_prefix(&blake3::hash(&episode.actions)),
         }
     }
 }
 
+/// The column `action_hash` for the hash of an episode's actions.
+pub(crate) fn hash_prefix(hash: &blake3::Hash) -> i64 {
+    let mut prefix = [0; 8];
+    prefix.copy_from_slice(&hash.as_bytes()[..8]);
+    i64::from_le_bytes(prefix)
+}
+
 fn travelled(episode: &Episode) -> (Option<f32>, Option<f32>) {
     let apart = |a: &crate::Pose, b: &crate::Pose| {
-        let (x, y, z) = (
-            f64::from(b.x - a.x),
-            f64::from(b.y - a.y),
-            f64::from(b.z - a.z),
-        );
+        let (x, y, z) = (f64::from(b.x - a.x), f64::from(b.y - a.y), f64::from(b.z - a.z));
         (x * x + y * y + z * z).sqrt()
     };
     match (episode.poses.first(), episode.poses.last()) {
@@ -77,19 +76,12 @@ fn entropy(actions: &[&[u8]]) -> f32 {
     let mut counts: Vec<u32> = counts.into_values().collect();
     counts.sort_unstable();
     let total = actions.len() as f64;
-    let bits: f64 = counts
-        .iter()
-        .map(|&n| f64::from(n) / total * (total / f64::from(n)).log2())
-        .sum();
+    let bits: f64 = counts.iter().map(|&n| f64::from(n) / total * (total / f64::from(n)).log2()).sum();
     bits as f32
 }
 
 fn presses(actions: &[&[u8]], space: &ActionSpace) -> Vec<i32> {
-    let buttons = space
-        .components
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| c.kind == Kind::Button);
+    let buttons = space.components.iter().enumerate().filter(|(_, c)| c.kind == Kind::Button);
     buttons
         .map(|(i, _)| {
             let mut down = false;
@@ -104,33 +96,19 @@ fn presses(actions: &[&[u8]], space: &ActionSpace) -> Vec<i32> {
 }
 
 fn mean_deflection(actions: &[&[u8]], space: &ActionSpace) -> f32 {
-    let axes: Vec<_> = space
-        .components
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| c.kind == Kind::Axis)
-        .collect();
+    let axes: Vec<_> = space.components.iter().enumerate().filter(|(_, c)| c.kind == Kind::Axis).collect();
     let samples = actions.len() * axes.len();
     if samples == 0 {
         return 0.0;
     }
-    let sum: f64 = actions
-        .iter()
-        .flat_map(|action| {
-            axes.iter()
-                .map(|(i, c)| f64::from(c.centre(action[*i]).abs()))
-        })
-        .sum();
+    let sum: f64 =
+        actions.iter().flat_map(|action| axes.iter().map(|(i, c)| f64::from(c.centre(action[*i]).abs()))).sum();
     (sum / samples as f64) as f32
 }
 
 fn longest_repeat(actions: &[&[u8]]) -> i32 {
     let runs = actions.chunk_by(|a, b| a == b);
-    runs.map(|run| run.len())
-        .max()
-        .unwrap_or(0)
-        .try_into()
-        .unwrap_or(i32::MAX)
+    runs.map(|run| run.len()).max().unwrap_or(0).try_into().unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]
@@ -151,17 +129,11 @@ mod tests {
         e.actions[at(7, gamepad::LEFT_Y)] = 10;
         for (t, pose) in e.poses.iter_mut().enumerate() {
             // Three metres north and back again.
-            *pose = crate::Pose {
-                y: [0.0, 1.0, 2.0, 3.0, 2.0, 1.0, 0.5, 0.0][t],
-                ..Default::default()
-            };
+            *pose = crate::Pose { y: [0.0, 1.0, 2.0, 3.0, 2.0, 1.0, 0.5, 0.0][t], ..Default::default() };
         }
         let stats = EpisodeStats::compute(&e, &space);
         assert_eq!(stats.idle_fraction, 3.0 / 8.0);
-        assert_eq!(
-            (stats.distance, stats.net_displacement),
-            (Some(6.0), Some(0.0))
-        );
+        assert_eq!((stats.distance, stats.net_displacement), (Some(6.0), Some(0.0)));
         assert_eq!(stats.presses[gamepad::A], 2);
         assert_eq!(stats.presses.iter().sum::<i32>(), 2);
         assert_eq!(stats.longest_repeat, 2);
@@ -175,12 +147,7 @@ mod tests {
     fn the_hash_is_of_the_actions_alone() {
         let space = ActionSpace::gamepad();
         let first = episode(1, 20);
-        let mut same_play = Episode {
-            episode_id: 2,
-            map: None,
-            poses: Vec::new(),
-            ..first.clone()
-        };
+        let mut same_play = Episode { episode_id: 2, map: None, poses: Vec::new(), ..first.clone() };
         let hash = EpisodeStats::compute(&first, &space).action_hash;
         assert_eq!(EpisodeStats::compute(&same_play, &space).action_hash, hash);
         assert_eq!(EpisodeStats::compute(&same_play, &space).distance, None);

@@ -4,24 +4,13 @@ use crate::{ActionSource, ActionSpace, Codec, DatasetSpec, Episode, FrameSpec, P
 
 /// The gamepad without frames.
 pub fn bare_spec() -> DatasetSpec {
-    DatasetSpec {
-        actions: ActionSpace::gamepad(),
-        frames: None,
-    }
+    DatasetSpec { actions: ActionSpace::gamepad(), frames: None }
 }
 
 /// The gamepad with small raw frames, whose bytes tests can predict.
 pub fn raw_spec() -> DatasetSpec {
-    let frames = FrameSpec {
-        width: 4,
-        height: 4,
-        codec: Codec::Raw,
-        resize: None,
-    };
-    DatasetSpec {
-        actions: ActionSpace::gamepad(),
-        frames: Some(frames),
-    }
+    let frames = FrameSpec { width: 4, height: 4, codec: Codec::Raw, resize: None };
+    DatasetSpec { actions: ActionSpace::gamepad(), frames: Some(frames) }
 }
 
 /// A small deterministic generator, so that tests need no other crate.
@@ -39,17 +28,8 @@ pub fn noise(seed: u64) -> impl FnMut(u64) -> u64 {
 pub fn episode(episode_id: i64, steps: usize) -> Episode {
     let space = ActionSpace::gamepad();
     let mut draw = noise(episode_id as u64 + 1);
-    let actions = (0..steps)
-        .flat_map(|_| space.cardinalities())
-        .map(|k| draw(k as u64) as u8)
-        .collect();
-    let pose = |t: usize| Pose {
-        x: t as f32,
-        y: episode_id as f32,
-        z: 0.5,
-        yaw: 0.1,
-        pitch: -0.25,
-    };
+    let actions = (0..steps).flat_map(|_| space.cardinalities()).map(|k| draw(k as u64) as u8).collect();
+    let pose = |t: usize| Pose { x: t as f32, y: episode_id as f32, z: 0.5, yaw: 0.1, pitch: -0.25 };
     Episode {
         episode_id,
         source: "test".into(),
@@ -75,11 +55,6 @@ pub fn episode(episode_id: i64, steps: usize) -> Episode {
 
 /// The same with raw frames: every byte of frame `t` is `episode_id + t`.
 pub fn framed(episode_id: i64, steps: usize) -> Episode {
-    let frames = (0..steps)
-        .map(|t| vec![(episode_id as usize + t) as u8; 48])
-        .collect();
-    Episode {
-        frames,
-        ..episode(episode_id, steps)
-    }
+    let frames = (0..steps).map(|t| vec![(episode_id as usize + t) as u8; 48]).collect();
+    Episode { frames, ..episode(episode_id, steps) }
 }

@@ -1,0 +1,68 @@
+//! Parts: how episodes are split over files, and which files exist.
+//!
+//! ```text
+//! <root>/frames/part-000000001200.parquet      one part: the same name in each folder,
+//! <root>/steps/part-000000001200.parquet       the first episode's id in 12 digits
+//! <root>/episodes/part-000000001200.parquet    its rows, in order, say which rows of the other two are whose
+//! <root>/steps/.tmp-part-000000001300          being written, or left by a crash
+//! ```
+//!
+//! A part exists if and only if its file in `episodes/` does. Files without one are orphans that no reader sees.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::table::Table;
+
+/// Start of the name of a file that is not committed.
+pub(crate) const TEMP_PREFIX: &str = ".tmp-";
+
+/// The part that begins with an episode.
+pub(crate) fn name(first_episode: i64) -> String {
+    format!("part-{first_episode:012}")
+}
+
+/// A part's committed file.
+pub(crate) fn file(root: &Path, table: Table, part: &str) -> PathBuf {
+    root.join(table.name()).join(format!("{part}.parquet"))
+}
+
+/// A part's file while it is written. It does not end in `.parquet`, so that no glob finds it.
+pub(crate) fn temp_file(root: &Path, table: Table, part: &str) -> PathBuf {
+    root.join(table.name()).join(format!("{TEMP_PREFIX}{part}"))
+}
+
+/// What a table's folder holds, sorted by name.
+#[derive(Default)]
+pub(crate) struct Folder {
+    /// Names of parts: the files `<part>.parquet`.
+    pub(crate) parts: Vec<String>,
+    /// Files that an unfinished commit left.
+    pub(crate) temps: Vec<PathBuf>,
+}
+
+/// Lists a table's folder; none where it does not exist. Files of other kinds are left alone.
+pub(crate) fn list(root: &Path, table: Table) -> Result<Option<Folder>> {
+    let path = root.join(table.name());
+    let entries = match fs::read_dir(&path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io(&path, "read", e)),
+    };
+    let mut folder = Folder::default();
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io(&path, "read", e))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if name.starts_with(TEMP_PREFIX) {
+            folder.temps.push(entry.path());
+        } else if let Some(part) = name.strip_suffix(".parquet").filter(|part| !part.starts_with('.')) {
+            folder.parts.push(part.to_owned());
+        }
+    }
+    folder.parts.sort();
+    folder.temps.sort();
+    Ok(Some(folder))
+}

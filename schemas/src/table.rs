@@ -1,0 +1,204 @@
+//! The three tables of a dataset: folders, columns, and how each column is laid out in Parquet.
+//!
+//! ```text
+//! episodes   one row an episode   zstd pages, strings as dictionaries
+//! steps      one row a step       zstd pages of 8,192 rows, one row group up to 1,048,576 rows
+//!              buttons RLE, sticks dictionary, ids and t delta, telemetry byte-stream-split
+//! frames     one row a step       pages of 32 rows, image bytes PLAIN and uncompressed: they are JPEG or PNG already
+//! ```
+//!
+//! A training window is 32 steps, so its images lie in at most two pages, and its actions in one or two pages a column.
+//! Every reader of Parquet knows these encodings; there is no extension type.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+
+use crate::action::{ActionSpace, Kind};
+use crate::error::Result;
+use crate::footer;
+use crate::spec::DatasetSpec;
+
+/// Rows of a page of `frames`: the length of a training window.
+pub(crate) const FRAME_PAGE_ROWS: usize = 32;
+/// Rows of a page of `steps`. A column's page is then a few kilobytes at most: cheap to fetch for one window, and long
+/// enough to compress.
+pub(crate) const STEP_PAGE_ROWS: usize = 8192;
+/// Rows of a row group of `steps`, which bounds the rows of a part.
+pub(crate) const STEP_GROUP_ROWS: usize = 1 << 20;
+
+/// One of a dataset's core tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// One row an episode: the index, and statistics.
+    Episodes,
+    /// One row a step: actions and telemetry.
+    Steps,
+    /// One row a step: the encoded image.
+    Frames,
+}
+
+impl Table {
+    /// All three, in the order in which they are committed.
+    pub const COMMIT_ORDER: [Table; 3] = [Table::Frames, Table::Steps, Table::Episodes];
+
+    /// The folder within the dataset, which is also the table's name in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Episodes => "episodes",
+            Self::Steps => "steps",
+            Self::Frames => "frames",
+        }
+    }
+
+    /// The table's columns.
+    pub fn schema(self, actions: &ActionSpace) -> SchemaRef {
+        let fields = match self {
+            Self::Episodes => episode_fields(actions),
+            Self::Steps => step_fields(actions),
+            Self::Frames => frame_fields(),
+        };
+        Arc::new(Schema::new(fields))
+    }
+
+    /// How the table's files are written.
+    pub(crate) fn properties(self, spec: &DatasetSpec) -> Result<WriterProperties> {
+        let builder = WriterProperties::builder()
+            .set_key_value_metadata(Some(footer::write(self, spec)?))
+            .set_sorting_columns(Some(self.sorting()))
+            .set_statistics_enabled(EnabledStatistics::Page);
+        Ok(match self {
+            Self::Episodes => builder.set_compression(zstd()).build(),
+            Self::Steps => step_layout(builder.set_compression(zstd()), &spec.actions).build(),
+            Self::Frames => frame_layout(builder.set_compression(Compression::UNCOMPRESSED)).build(),
+        })
+    }
+
+    fn sorting(self) -> Vec<SortingColumn> {
+        let columns = if self == Self::Episodes { 0..1 } else { 0..2 };
+        columns.map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false }).collect()
+    }
+}
+
+fn zstd() -> Compression {
+    Compression::ZSTD(ZstdLevel::default())
+}
+
+fn dictionary(name: &str, nullable: bool) -> Field {
+    let strings = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    Field::new(name, strings, nullable)
+}
+
+fn episode_fields(actions: &ActionSpace) -> Vec<Field> {
+    let mut fields = vec![
+        Field::new("episode_id", DataType::Int64, false),
+        dictionary("source", false),
+        dictionary("map", true),
+        dictionary("player", true),
+        dictionary("policy", true),
+        dictionary("spawn", true),
+        dictionary("outcome", true),
+        dictionary("split", true),
+        dictionary("action_source", false),
+        Field::new("seed", DataType::Int64, true),
+        Field::new("hz", DataType::Float32, false),
+        Field::new("num_steps", DataType::Int32, false),
+        Field::new("return", DataType::Float32, true),
+        Field::new("started_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+        Field::new("idle_fraction", DataType::Float32, false),
+        Field::new("distance", DataType::Float32, true),
+        Field::new("net_displacement", DataType::Float32, true),
+        Field::new("action_entropy", DataType::Float32, false),
+    ];
+    fields.extend(press_columns(actions).map(|name| Field::new(name, DataType::Int32, false)));
+    fields.extend([
+        Field::new("mean_stick_deflection", DataType::Float32, false),
+        Field::new("longest_repeat", DataType::Int32, false),
+        Field::new("action_hash", DataType::Int64, false),
+    ]);
+    fields
+}
+
+/// Columns `presses_<button>` of `episodes`, in the action space's order.
+pub(crate) fn press_columns(actions: &ActionSpace) -> impl Iterator<Item = String> {
+    let buttons = actions.components.iter().filter(|c| c.kind == Kind::Button);
+    buttons.map(|c| format!("presses_{}", c.name))
+}
+
+/// Telemetry columns of `steps`. Buttons are called `x` and `y`, so positions are `pos_x` and `pos_y`.
+pub(crate) const TELEMETRY: [&str; 5] = ["pos_x", "pos_y", "pos_z", "yaw", "pitch"];
+
+fn step_fields(actions: &ActionSpace) -> Vec<Field> {
+    let mut fields = vec![Field::new("episode_id", DataType::Int64, false), Field::new("t", DataType::Int32, false)];
+    fields.extend(actions.components.iter().map(|c| match c.kind {
+        Kind::Button => Field::new(&c.name, DataType::Boolean, false),
+        Kind::Axis => Field::new(&c.name, DataType::UInt8, false),
+    }));
+    fields.extend(TELEMETRY.map(|name| Field::new(name, DataType::Float32, true)));
+    fields.extend([
+        Field::new("reward", DataType::Float32, true),
+        Field::new("terminated", DataType::Boolean, false),
+        Field::new("truncated", DataType::Boolean, false),
+    ]);
+    fields
+}
+
+/// The fields within the column `image`: the Hugging Face convention, so that viewers show pictures. `path` is null.
+pub(crate) fn image_fields() -> Fields {
+    Fields::from(vec![Field::new("bytes", DataType::Binary, false), Field::new("path", DataType::Utf8, true)])
+}
+
+fn frame_fields() -> Vec<Field> {
+    vec![
+        Field::new("episode_id", DataType::Int64, false),
+        Field::new("t", DataType::Int32, false),
+        Field::new("image", DataType::Struct(image_fields()), false),
+    ]
+}
+
+fn encoded(builder: WriterPropertiesBuilder, column: &str, encoding: Encoding) -> WriterPropertiesBuilder {
+    let path = ColumnPath::from(column);
+    builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding)
+}
+
+fn step_layout(builder: WriterPropertiesBuilder, actions: &ActionSpace) -> WriterPropertiesBuilder {
+    let mut builder = builder
+        .set_write_batch_size(STEP_PAGE_ROWS)
+        .set_data_page_row_count_limit(STEP_PAGE_ROWS)
+        .set_max_row_group_row_count(Some(STEP_GROUP_ROWS));
+    builder = encoded(builder, "episode_id", Encoding::DELTA_BINARY_PACKED);
+    builder = encoded(builder, "t", Encoding::DELTA_BINARY_PACKED);
+    for button in actions.components.iter().filter(|c| c.kind == Kind::Button) {
+        builder = encoded(builder, &button.name, Encoding::RLE);
+    }
+    for column in TELEMETRY {
+        builder = encoded(builder, column, Encoding::BYTE_STREAM_SPLIT);
+    }
+    builder = encoded(builder, "terminated", Encoding::RLE);
+    encoded(builder, "truncated", Encoding::RLE)
+}
+
+fn frame_layout(builder: WriterPropertiesBuilder) -> WriterPropertiesBuilder {
+    let bytes = ColumnPath::new(vec!["image".into(), "bytes".into()]);
+    let mut builder = builder
+        .set_dictionary_enabled(false)
+        .set_write_batch_size(FRAME_PAGE_ROWS)
+        .set_data_page_row_count_limit(FRAME_PAGE_ROWS)
+        // Rows alone close a page, however large its images are.
+        .set_column_data_page_size_limit(bytes.clone(), 1 << 30)
+        // The least and greatest JPEG of a page say nothing.
+        .set_column_statistics_enabled(bytes.clone(), EnabledStatistics::None)
+        .set_column_encoding(bytes, Encoding::PLAIN)
+        .set_max_row_group_row_count(None);
+    builder = encoded(builder, "episode_id", Encoding::DELTA_BINARY_PACKED);
+    encoded(builder, "t", Encoding::DELTA_BINARY_PACKED)
+}
+
+/// A key of a file's footer.
+pub(crate) fn key_value(key: &str, value: String) -> KeyValue {
+    KeyValue::new(key.to_owned(), value)
+}

@@ -1,0 +1,355 @@
+//! Writing: episodes in, committed parts out.
+//!
+//! ```text
+//! push -> validate -> frames stream to a temporary file, steps and rows wait in memory
+//!              when the part is large enough, or on flush and finish:
+//!   frames:   finish, fsync, rename, fsync folder
+//!   steps:    write,  fsync, rename, fsync folder
+//!   episodes: write,  fsync, rename, fsync folder      <- from here on, and not before, the part exists
+//! ```
+//!
+//! A crash at any instant leaves the parts committed so far, and at most files that no reader looks at: a run that
+//! writes the same episodes again replaces them. An error removes them at once.
+//!
+//! Several writers may fill one dataset at the same time as long as each has its own ids.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
+
+use crate::dataset::Dataset;
+use crate::disk::{Disk, DiskFile};
+use crate::episode::Episode;
+use crate::error::{Error, Result};
+use crate::part;
+use crate::row::{self, EpisodeRow};
+use crate::spec::DatasetSpec;
+use crate::step::{self, StepBuffer};
+use crate::table::{FRAME_PAGE_ROWS, STEP_GROUP_ROWS, STEP_PAGE_ROWS, Table};
+use crate::validate;
+
+/// When a part is large enough to be committed. A part is what a crash can lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartLimits {
+    /// Most steps of a part; one longer episode makes a part of its own.
+    pub steps: u64,
+    /// Bytes of encoded frames after which a part is committed.
+    pub frame_bytes: u64,
+}
+
+impl Default for PartLimits {
+    /// A row group of steps (1,048,576: 29 hours at 10 Hz) or 1 GiB of frames.
+    fn default() -> Self {
+        Self { steps: STEP_GROUP_ROWS as u64, frame_bytes: 1 << 30 }
+    }
+}
+
+/// What a writer has stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Episodes committed.
+    pub episodes: u64,
+    /// Steps committed.
+    pub steps: u64,
+    /// Parts committed.
+    pub parts: u64,
+}
+
+/// Frames of a row group are held in memory until it is full.
+const FRAME_GROUP_BYTES: usize = 32 << 20;
+
+/// Adds episodes to a dataset, in ascending order of their ids.
+pub struct Writer {
+    root: PathBuf,
+    spec: DatasetSpec,
+    limits: PartLimits,
+    disk: Box<dyn Disk>,
+    /// Ids that the dataset held when the writer was made.
+    stored: HashSet<i64>,
+    last_id: Option<i64>,
+    open: Option<OpenPart>,
+    summary: Summary,
+    failed: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(dataset: &Dataset, stored: HashSet<i64>, limits: PartLimits, disk: Box<dyn Disk>) -> Self {
+        Self {
+            root: dataset.root().to_owned(),
+            spec: dataset.spec().clone(),
+            limits,
+            disk,
+            stored,
+            last_id: None,
+            open: None,
+            summary: Summary::default(),
+            failed: false,
+        }
+    }
+
+    /// Adds an episode. It is stored for good once its part is committed: when that is large enough, or by
+    /// [`flush`](Self::flush) or [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// - [`Error::Invalid`], [`Error::Conflict`]: the episode breaks a rule, or its id is taken. It is not added, and
+    ///   the writer goes on.
+    /// - Any other error: the disk failed. The part in flight is lost and removed, and the writer takes no more.
+    pub fn push(&mut self, episode: Episode) -> Result<()> {
+        self.check_usable()?;
+        let steps = validate::episode(&episode, &self.spec)?;
+        self.check_id(episode.episode_id)?;
+        if self.open.as_ref().is_some_and(|p| (p.steps.rows() + steps) as u64 > self.limits.steps) {
+            self.flush()?;
+        }
+        self.last_id = Some(episode.episode_id);
+        self.guarded(|writer| {
+            if writer.open.is_none() {
+                writer.open = Some(OpenPart::new(writer, episode.episode_id)?);
+            }
+            let limits = writer.limits;
+            let Some(part) = writer.open.as_mut() else { return Ok(()) };
+            part.push(episode, steps, &writer.spec)?;
+            let full = part.steps.rows() as u64 >= limits.steps || part.frame_bytes() >= limits.frame_bytes;
+            if full { writer.commit() } else { Ok(()) }
+        })
+    }
+
+    /// Commits what was pushed so far, so that a crash cannot lose it.
+    ///
+    /// # Errors
+    /// The disk failed: see [`push`](Self::push).
+    pub fn flush(&mut self) -> Result<()> {
+        self.check_usable()?;
+        self.guarded(Self::commit)
+    }
+
+    /// Commits the rest.
+    ///
+    /// # Errors
+    /// The disk failed: see [`push`](Self::push).
+    pub fn finish(mut self) -> Result<Summary> {
+        self.flush()?;
+        Ok(self.summary)
+    }
+
+    /// What has been committed so far.
+    pub fn summary(&self) -> Summary {
+        self.summary
+    }
+
+    fn check_usable(&self) -> Result<()> {
+        if self.failed {
+            let reason = "an earlier write failed; mend the disk and make a new writer";
+            return Err(Error::conflict(&self.root, reason));
+        }
+        Ok(())
+    }
+
+    fn check_id(&self, id: i64) -> Result<()> {
+        if self.stored.contains(&id) || self.last_id == Some(id) {
+            return Err(Error::conflict(&self.root, format!("episode {id} is stored already; choose other ids")));
+        }
+        match self.last_id {
+            Some(last) if id < last => {
+                let reason = format!("pushed after episode {last}; a writer takes ascending ids");
+                Err(Error::invalid(format!("episode {id}"), reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a step that writes; if it fails, removes the part in flight and closes the writer.
+    fn guarded(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let result = step(self);
+        if result.is_err() {
+            self.failed = true;
+            self.discard();
+        }
+        result
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let Some(part) = self.open.as_mut() else { return Ok(()) };
+        let index = part::file(&self.root, Table::Episodes, &part.name);
+        if index.exists() {
+            return Err(Error::conflict(&index, "another writer committed this part meanwhile; choose other ids"));
+        }
+        let (root, disk, spec) = (self.root.as_path(), self.disk.as_ref(), &self.spec);
+        if let Some(frames) = part.frames.take() {
+            let file = frames.finish(spec)?;
+            publish(disk, root, Table::Frames, &part.name, file, &mut part.published)?;
+        }
+        for table in [Table::Steps, Table::Episodes] {
+            let file = part.write_table(disk, root, table, spec)?;
+            publish(disk, root, table, &part.name, file, &mut part.published)?;
+        }
+        self.summary.episodes += part.rows.len() as u64;
+        self.summary.steps += part.steps.rows() as u64;
+        self.summary.parts += 1;
+        // Ids ascend, so the committed ones need not be added to `stored`.
+        self.open = None;
+        Ok(())
+    }
+
+    /// Removes every file of the part in flight, the ones that make it visible first. Failures are not reported: the
+    /// error that led here is, and what remains is invisible or is named by `verify`.
+    fn discard(&mut self) {
+        let Some(part) = self.open.take() else { return };
+        for path in part.published.iter().rev() {
+            let _ = self.disk.remove(path);
+        }
+        for table in Table::COMMIT_ORDER {
+            let _ = self.disk.remove(&part::temp_file(&self.root, table, &part.name));
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// A writer dropped without `finish` loses its part in flight, and leaves no file of it.
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
+/// Makes a finished temporary file durable, and visible under its own name.
+fn publish(
+    disk: &dyn Disk,
+    root: &Path,
+    table: Table,
+    part: &str,
+    mut file: Box<dyn DiskFile>,
+    published: &mut Vec<PathBuf>,
+) -> Result<()> {
+    let temp = part::temp_file(root, table, part);
+    let target = part::file(root, table, part);
+    file.sync().map_err(|e| Error::io(&temp, "flush", e))?;
+    drop(file);
+    disk.rename(&temp, &target).map_err(|e| Error::io(&target, "rename into place", e))?;
+    published.push(target);
+    let folder = root.join(table.name());
+    disk.sync_folder(&folder).map_err(|e| Error::io(&folder, "flush", e))
+}
+
+/// A part being filled.
+struct OpenPart {
+    name: String,
+    rows: Vec<EpisodeRow>,
+    steps: StepBuffer,
+    frames: Option<FrameSink>,
+    /// Files renamed into place by the commit under way, in order.
+    published: Vec<PathBuf>,
+}
+
+impl OpenPart {
+    fn new(writer: &Writer, first_id: i64) -> Result<Self> {
+        let name = part::name(first_id);
+        let frames = match &writer.spec.frames {
+            None => None,
+            Some(_) => {
+                let temp = part::temp_file(&writer.root, Table::Frames, &name);
+                Some(FrameSink::new(writer.disk.as_ref(), temp, &writer.spec)?)
+            }
+        };
+        Ok(Self { name, rows: Vec::new(), steps: StepBuffer::default(), frames, published: Vec::new() })
+    }
+
+    fn push(&mut self, episode: Episode, steps: usize, spec: &DatasetSpec) -> Result<()> {
+        self.steps.push(&episode, steps);
+        self.rows.push(EpisodeRow::new(&episode, &spec.actions));
+        match &mut self.frames {
+            None => Ok(()),
+            Some(sink) => sink.push(episode, spec),
+        }
+    }
+
+    fn frame_bytes(&self) -> u64 {
+        self.frames.as_ref().map_or(0, |sink| sink.bytes)
+    }
+
+    /// Writes the part's `steps` or `episodes` to a temporary file.
+    fn write_table(&self, disk: &dyn Disk, root: &Path, table: Table, spec: &DatasetSpec) -> Result<Box<dyn DiskFile>> {
+        let temp = part::temp_file(root, table, &self.name);
+        let mut writer = open_writer(disk, &temp, table, spec)?;
+        let failed = |e| write_error(&temp, e);
+        if table == Table::Episodes {
+            writer.write(&row::to_batch(&self.rows, &spec.actions)?).map_err(failed)?;
+        } else {
+            // Batches of a page each, so that the pages of all columns begin at the same rows.
+            for from in (0..self.steps.rows()).step_by(STEP_PAGE_ROWS) {
+                let to = (from + STEP_PAGE_ROWS).min(self.steps.rows());
+                writer.write(&self.steps.batch(from, to, &spec.actions)?).map_err(failed)?;
+            }
+        }
+        writer.into_inner().map_err(failed)
+    }
+}
+
+/// Frames on their way to the part's temporary file.
+struct FrameSink {
+    temp: PathBuf,
+    writer: ArrowWriter<Box<dyn DiskFile>>,
+    /// Fewer rows than a page holds: pages are written whole.
+    pending: Vec<(i64, i32, Vec<u8>)>,
+    bytes: u64,
+}
+
+impl FrameSink {
+    fn new(disk: &dyn Disk, temp: PathBuf, spec: &DatasetSpec) -> Result<Self> {
+        let writer = open_writer(disk, &temp, Table::Frames, spec)?;
+        Ok(Self { temp, writer, pending: Vec::with_capacity(FRAME_PAGE_ROWS), bytes: 0 })
+    }
+
+    fn push(&mut self, episode: Episode, spec: &DatasetSpec) -> Result<()> {
+        for (t, bytes) in episode.frames.into_iter().enumerate() {
+            self.bytes += bytes.len() as u64;
+            self.pending.push((episode.episode_id, t as i32, bytes));
+            if self.pending.len() == FRAME_PAGE_ROWS {
+                self.write_pending(spec)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_pending(&mut self, spec: &DatasetSpec) -> Result<()> {
+        let batch = step::frame_batch(&self.pending, &spec.actions)?;
+        self.pending.clear();
+        self.writer.write(&batch).map_err(|e| write_error(&self.temp, e))?;
+        if self.writer.in_progress_size() >= FRAME_GROUP_BYTES {
+            self.writer.flush().map_err(|e| write_error(&self.temp, e))?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, spec: &DatasetSpec) -> Result<Box<dyn DiskFile>> {
+        if !self.pending.is_empty() {
+            self.write_pending(spec)?;
+        }
+        self.writer.into_inner().map_err(|e| write_error(&self.temp, e))
+    }
+}
+
+fn open_writer(
+    disk: &dyn Disk,
+    temp: &Path,
+    table: Table,
+    spec: &DatasetSpec,
+) -> Result<ArrowWriter<Box<dyn DiskFile>>> {
+    let file = disk.create(temp).map_err(|e| Error::io(temp, "create", e))?;
+    let properties = table.properties(spec)?;
+    ArrowWriter::try_new(file, table.schema(&spec.actions), Some(properties)).map_err(|e| write_error(temp, e))
+}
+
+/// A failed write: the disk's fault when an input or output error lies beneath, ours otherwise.
+fn write_error(path: &Path, error: ParquetError) -> Error {
+    let internal = |reason: String| Error::Internal(format!("{}: {reason}", path.display()));
+    match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(io) => Error::io(path, "write", *io),
+            Err(other) => internal(other.to_string()),
+        },
+        other => internal(other.to_string()),
+    }
+}
