@@ -44,6 +44,8 @@ mod sampler;
 mod settings;
 mod softmax;
 mod source;
+#[cfg(test)]
+mod tests;
 mod train;
 mod transformer;
 mod view;

@@ -135,8 +135,18 @@ struct Backward {
 impl Pass {
     /// Plans memory; `train` also for backward.
     pub fn plan(b: &mut dyn Backend, config: &ModelConfig, windows: usize, train: bool) -> Self {
+        Self::plan_keeping(b, config, windows, train, if train { KEEP_FRAMES } else { CHUNK })
+    }
+
+    /// As [`Pass::plan`], with the encoder's activations kept for batches of up to `kept` frames.
+    pub fn plan_keeping(
+        b: &mut dyn Backend,
+        config: &ModelConfig,
+        windows: usize,
+        train: bool,
+        kept: usize,
+    ) -> Self {
         let rows = windows * config.context;
-        let kept = if train { KEEP_FRAMES } else { CHUNK };
         let backward = train.then(|| Backward {
             encoder: EncoderScratch::plan(b, config, CHUNK.min(rows)),
             trunk: TransformerScratch::plan(b, config, rows),

@@ -61,7 +61,7 @@ pub fn train_reward(
 }
 
 /// Bradley-Terry as an [`Objective`].
-struct Preference {
+pub(crate) struct Preference {
     gather: LastHidden,
     d_last: Tensor,
     scores: Tensor,
@@ -75,7 +75,7 @@ struct Preference {
 }
 
 impl Preference {
-    fn plan(l: &mut Learner, settings: &Training) -> Self {
+    pub fn plan(l: &mut Learner, settings: &Training) -> Self {
         let windows = 2 * settings.batch;
         let config = l.model.config.clone();
         let b = l.b.as_mut();

@@ -11,7 +11,7 @@ mod advantage;
 mod reward;
 mod settings;
 mod update;
-mod windows;
+pub(crate) mod windows;
 
 use std::path::Path;
 

@@ -1,0 +1,166 @@
+//! Each kind of training learns something that can be learnt.
+
+use std::path::{Path, PathBuf};
+
+use super::toys::{BrighterLast, Button, Greys, small_config};
+use crate::config::Head;
+use crate::environment::EpisodeStart;
+use crate::files::ModelFile;
+use crate::layout::Layout;
+use crate::{
+    Actor, Reinforce, Report, Result, RewardFn, Trajectory, Training, evaluate_loss, imitate, reinforce_with, score,
+    train_reward,
+};
+
+fn training() -> Training {
+    Training { steps: 160, batch: 4, lr: 5e-3, warmup: 10, eval_every: 80, eval_windows: 8, threads: 2, ..Training::default() }
+}
+
+/// A policy that has learnt nothing.
+pub fn fresh_policy(dir: &Path) -> PathBuf {
+    let config = small_config();
+    let layout = Layout::new(&config, Head::Policy);
+    let values = layout.initial(11);
+    let path = dir.join("fresh.safetensors");
+    ModelFile { config, head: Head::Policy, layout, values }.write(&path).unwrap();
+    path
+}
+
+#[test]
+fn imitation_gets_far_below_the_prior() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_config();
+    let (mut train, mut held_out) = (Greys::new(&config, 24, 1), Greys::new(&config, 8, 2));
+    let report =
+        imitate(&config, None, &mut train, Some(&mut held_out), &training(), dir.path(), &mut ()).unwrap();
+    let (loss, prior) = (report.last("held_out/loss").unwrap(), report.last("held_out/prior_loss").unwrap());
+    assert!(prior > 2.5 && loss < 0.5 * prior, "loss {loss}, prior {prior}");
+    assert_eq!(report.metrics.iter().filter(|m| m.name == "held_out/loss/stick").count(), 2);
+    // The model file says the same.
+    let again = evaluate_loss(&report.model, &mut held_out, 2, &mut ()).unwrap();
+    assert!((again[0].1 - loss).abs() < 1e-4, "{again:?} {loss}");
+}
+
+#[test]
+fn a_frozen_encoder_stays_and_the_rest_learns() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_config();
+    let init = fresh_policy(dir.path());
+    let settings = Training { freeze_encoder: true, ..training() };
+    let mut train = Greys::new(&config, 24, 1);
+    let mut held_out = Greys::new(&config, 8, 2);
+    let report =
+        imitate(&config, Some(&init), &mut train, Some(&mut held_out), &settings, dir.path(), &mut ()).unwrap();
+    let (before, after) = (ModelFile::read(&init).unwrap(), ModelFile::read(&report.model).unwrap());
+    for p in before.layout.parameters() {
+        assert_eq!(p.encoder, before.values[p.range()] == after.values[p.range()], "{}", p.name);
+    }
+    let (loss, prior) = (report.last("held_out/loss").unwrap(), report.last("held_out/prior_loss").unwrap());
+    assert!(loss < 0.7 * prior, "loss {loss}, prior {prior}");
+}
+
+#[test]
+fn a_reward_model_learns_what_is_preferred() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_config();
+    let init = fresh_policy(dir.path());
+    let (mut train, mut held_out) =
+        (BrighterLast(Greys::new(&config, 64, 1)), BrighterLast(Greys::new(&config, 40, 2)));
+    let settings = Training { eval_windows: 20, label_noise: 0.05, ..training() };
+    let report =
+        train_reward(&config, Some(&init), &mut train, &mut held_out, &settings, dir.path(), &mut ()).unwrap();
+    let last = |name: &str| report.last(name).unwrap();
+    assert!(last("held_out/accuracy") >= 0.9, "{}", last("held_out/accuracy"));
+    assert!(last("held_out/loss") < 0.4 && last("held_out/ece") < 0.3);
+    assert_eq!(last("held_out/pairs"), 20.0);
+
+    // Scores of whole windows agree with the preference, whatever they are batched with.
+    let mut windows = Greys::new(&config, 40, 2);
+    let scores = score(&report.model, &mut windows, 2, &mut ()).unwrap();
+    assert_eq!(scores.len(), 40);
+    let mut one = Greys::new(&config, 1, 2);
+    assert!((score(&report.model, &mut one, 2, &mut ()).unwrap()[0] - scores[0]).abs() < 1e-4);
+    assert!(score(&init, &mut windows, 2, &mut ()).is_err(), "a policy is no reward model");
+}
+
+#[test]
+fn early_stopping_keeps_the_best_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_config();
+    let (mut train, mut held_out) =
+        (BrighterLast(Greys::new(&config, 8, 1)), BrighterLast(Greys::new(&config, 40, 2)));
+    // Four pairs are learnt by heart: the held-out loss turns round.
+    let settings = Training { steps: 400, eval_every: 10, eval_windows: 20, patience: 3, ..training() };
+    let report = train_reward(&config, None, &mut train, &mut held_out, &settings, dir.path(), &mut ()).unwrap();
+    let losses: Vec<f64> =
+        report.metrics.iter().filter(|m| m.name == "held_out/loss").map(|m| m.value).collect();
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(losses.len() < 40, "it stopped before the end");
+    assert_eq!(losses[losses.len() - 4], best, "{losses:?}");
+}
+
+/// Share of timesteps in which the first component was pressed.
+pub struct Presses;
+
+impl RewardFn for Presses {
+    fn rewards(&mut self, trajectories: &[Trajectory]) -> Result<Vec<f32>> {
+        let share = |t: &Trajectory| {
+            t.actions.chunks_exact(3).map(|action| f32::from(action[0])).sum::<f32>() / t.steps as f32
+        };
+        Ok(trajectories.iter().map(share).collect())
+    }
+}
+
+pub fn starts(update: u64, group: u64) -> EpisodeStart {
+    EpisodeStart { seed: update * 1000 + group * 17 + 5, group }
+}
+
+pub fn reinforcement() -> Reinforce {
+    Reinforce {
+        updates: 12,
+        groups_per_update: 4,
+        episodes_per_group: 6,
+        lanes: 8,
+        lr: 1e-2,
+        kl: 0.01,
+        batch: 6,
+        calibration_groups: 4,
+        checkpoint_every: 4,
+        threads: 2,
+        ..Reinforce::default()
+    }
+}
+
+fn align(dir: &Path, settings: &Reinforce) -> Report {
+    let policy = fresh_policy(dir);
+    reinforce_with(&policy, &policy, &mut Presses, &mut Button::boxes(8), &starts, settings, dir, &mut ()).unwrap()
+}
+
+#[test]
+fn reinforce_learns_to_press_the_button() {
+    for freeze_encoder in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let report = align(dir.path(), &Reinforce { freeze_encoder, ..reinforcement() });
+        let rewards: Vec<f64> = report.metrics.iter().filter(|m| m.name == "reward/mean").map(|m| m.value).collect();
+        assert!(rewards[0] < 0.65 && rewards[11] > 0.8, "{rewards:?}");
+        assert!(report.last("label/mostly").unwrap() > 0.8);
+        assert!(report.last("kl/step").unwrap() > 0.05);
+        let policy = ModelFile::read(&dir.path().join("fresh.safetensors")).unwrap();
+        let after = ModelFile::read(&report.model).unwrap();
+        let stem = policy.layout.get("encoder.stem.w").range();
+        assert_eq!(policy.values[stem.clone()] == after.values[stem], freeze_encoder);
+        Actor::load(&report.model, 2, 1).unwrap();
+    }
+}
+
+#[test]
+fn a_strong_kl_holds_the_policy_and_a_budget_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = align(dir.path(), &Reinforce { kl: 100.0, ..reinforcement() });
+    assert!(held.last("kl/step").unwrap() < 0.05, "{:?}", held.last("kl/step"));
+    let dir = tempfile::tempdir().unwrap();
+    let budget = align(dir.path(), &Reinforce { stop_kl: 0.02, ..reinforcement() });
+    let updates = budget.metrics.iter().filter(|m| m.name == "kl/step").count();
+    assert!((2..12).contains(&updates), "{updates}");
+    assert!(budget.last("kl/step").unwrap() > 0.02);
+}

@@ -1,0 +1,8 @@
+//! Tests of the whole: gradients, golden numbers, resuming, learning, rollouts.
+
+mod golden;
+mod gradients;
+mod learning;
+mod resume;
+mod rollouts;
+mod toys;
