@@ -1,0 +1,90 @@
+//! Functions of our own for SQL, one a file.
+//!
+//! To add one: write `functions/<name>.rs` with a `pub(super) fn function() -> ScalarUDF` whose documentation is part of
+//! it, add it to [`all`], and give it rows in `tests/slt/functions.slt`. A test forbids two functions of one name and
+//! functions without documentation.
+
+mod bucket_of;
+mod scalar;
+mod shuffle_key;
+mod split_of;
+mod stick;
+mod wilson;
+mod wilson_high;
+mod wilson_low;
+
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::prelude::SessionContext;
+
+pub(crate) use wilson::interval as wilson_interval;
+
+/// What a user is told about a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manual {
+    /// Its name.
+    pub name: String,
+    /// How it is called.
+    pub syntax: String,
+    /// What it computes.
+    pub description: String,
+    /// A query that shows it.
+    pub example: String,
+}
+
+fn all() -> Vec<ScalarUDF> {
+    vec![
+        bucket_of::function(),
+        shuffle_key::function(),
+        split_of::function(),
+        stick::function(),
+        wilson_high::function(),
+        wilson_low::function(),
+    ]
+}
+
+/// The functions that Playhouse adds to SQL, by name.
+pub fn manual() -> Vec<Manual> {
+    let pages = all().into_iter().map(|function| {
+        let doc = function.documentation();
+        Manual {
+            name: function.name().to_owned(),
+            syntax: doc.map(|d| d.syntax_example.clone()).unwrap_or_default(),
+            description: doc.map(|d| d.description.clone()).unwrap_or_default(),
+            example: doc.and_then(|d| d.sql_example.clone()).unwrap_or_default(),
+        }
+    });
+    pages.collect()
+}
+
+/// Makes every function known to `context`.
+pub(crate) fn register_all(context: &SessionContext) {
+    for function in all() {
+        context.register_udf(function);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_new_and_unique() {
+        let built_in: BTreeSet<String> = SessionContext::new().state().scalar_functions().keys().cloned().collect();
+        let mut seen = BTreeSet::new();
+        for page in manual() {
+            assert!(!built_in.contains(&page.name), "{} hides a built-in function", page.name);
+            assert!(seen.insert(page.name.clone()), "two functions are called {}", page.name);
+        }
+    }
+
+    #[test]
+    fn every_function_is_documented() {
+        for page in manual() {
+            assert!(page.syntax.starts_with(&format!("{}(", page.name)), "{}: syntax {:?}", page.name, page.syntax);
+            assert!(page.description.len() > 40, "{} has no description", page.name);
+            assert!(page.example.to_lowercase().starts_with("select "), "{} has no example", page.name);
+        }
+    }
+}

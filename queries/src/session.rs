@@ -1,0 +1,417 @@
+//! A session: tables, functions and limits, and the questions asked of them.
+
+use std::fmt;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{MemTable, MemorySchemaProvider, TableProvider};
+use datafusion::common::{DataFusionError, TableReference};
+use datafusion::execution::cache::cache_manager::{CacheManagerConfig, FileMetadataCache};
+use datafusion::execution::cache::default_cache::DefaultCache;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
+use futures::StreamExt;
+
+use crate::error::{Error, Result, nearest};
+use crate::files::{dataset_tables, parquet_files};
+use crate::functions;
+use crate::output::{AtomicParquet, plain_batch, plain_schema};
+use crate::params::Params;
+use crate::statement::{position_of, prepare};
+use crate::table::ParquetTable;
+
+/// Bytes of Parquet footers and page indexes kept for the whole process.
+const FOOTER_CACHE: usize = 256 << 20;
+
+/// How often a running query looks at the stop closure.
+const STOP_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Returns true when the query should end.
+pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Settings of a [`Session`]; the default is all cores, no memory limit, no stop.
+#[derive(Clone, Default)]
+pub struct SessionOptions {
+    /// Worker threads; `None` for one a core.
+    pub threads: Option<usize>,
+    /// Bytes that sorts, hash tables and collected results may take; beyond it sorts and group-bys spill to the
+    /// temporary folder, and what cannot spill is [`Error::Memory`]. `None` for no limit.
+    pub memory_limit: Option<usize>,
+    /// Asked every 50 ms while a query runs; true ends it with [`Error::Cancelled`].
+    pub stop: Option<Stop>,
+}
+
+impl fmt::Debug for SessionOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionOptions")
+            .field("threads", &self.threads)
+            .field("memory_limit", &self.memory_limit)
+            .field("stop", &self.stop.is_some())
+            .finish()
+    }
+}
+
+/// A registered table.
+#[derive(Debug, Clone)]
+pub struct TableInfo {
+    /// `table`, or `schema.table`.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+}
+
+/// SQL over datasets and tables. The calls block; do not make them from inside an async runtime.
+pub struct Session {
+    context: SessionContext,
+    runtime: tokio::runtime::Runtime,
+    memory_limit: Option<usize>,
+    stop: Option<Stop>,
+}
+
+impl Session {
+    /// A session with the functions of [`functions`] and no tables.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the threads cannot be started.
+    pub fn new(options: &SessionOptions) -> Result<Self> {
+        let threads = options
+            .threads
+            .or_else(|| std::thread::available_parallelism().ok().map(NonZeroUsize::get))
+            .unwrap_or(1)
+            .max(1);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("playhouse-query")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::Internal(format!("cannot start the query threads: {e}")))?;
+        let caches = CacheManagerConfig::default()
+            .with_file_metadata_cache(Some(footer_cache()))
+            .with_metadata_cache_limit(FOOTER_CACHE);
+        let mut environment = RuntimeEnvBuilder::new().with_cache_manager(caches);
+        if let Some(limit) = options.memory_limit {
+            let pool = TrackConsumersPool::new(FairSpillPool::new(limit), NonZeroUsize::MIN);
+            environment = environment.with_memory_pool(Arc::new(pool));
+        }
+        let environment = environment.build_arc().map_err(|e| Error::Internal(e.to_string()))?;
+        let context = SessionContext::new_with_config_rt(config(threads), environment);
+        functions::register_all(&context);
+        Ok(Self { context, runtime, memory_limit: options.memory_limit, stop: options.stop.clone() })
+    }
+
+    /// Registers the tables of a dataset folder as `schema.episodes`, `schema.steps`, `schema.frames` and one table for
+    /// each sidecar folder; as bare names if `schema` is empty. Registering again replaces, and sees new episodes.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the folder has no episodes or a file is not what it should be.
+    pub fn register_dataset(&self, schema: &str, root: &Path) -> Result<()> {
+        let schema = Some(schema).filter(|s| !s.is_empty());
+        for table in dataset_tables(root)? {
+            self.register_files(schema, &table.name, &table.files, table.order)?;
+        }
+        Ok(())
+    }
+
+    /// Registers a Parquet file, or a folder of them, as a table.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it is not there, [`Error::Data`] if it is not Parquet.
+    pub fn register_parquet(&self, schema: Option<&str>, table: &str, path: &Path) -> Result<()> {
+        if !path.is_dir() {
+            return self.register_files(schema, table, &[path.to_owned()], &[]);
+        }
+        let files = parquet_files(path)?;
+        if files.is_empty() {
+            return Err(Error::data(path, "no *.parquet files in this folder"));
+        }
+        self.register_files(schema, table, &files, &[])
+    }
+
+    /// Registers record batches as a table.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] if the batches disagree about their columns or there are none.
+    pub fn register_batches(&self, schema: Option<&str>, table: &str, batches: Vec<RecordBatch>) -> Result<()> {
+        let Some(first) = batches.first() else {
+            let message = format!("table {table} cannot be made from no batches: its columns are unknown");
+            return Err(Error::Sql { message, position: None });
+        };
+        let provider =
+            MemTable::try_new(first.schema(), vec![batches]).map_err(|e| Error::from_engine(e, "", None))?;
+        self.register(schema, table, Arc::new(provider))
+    }
+
+    /// Makes `name` another name of the registered table `target` (`table` or `schema.table`), so that a text of the
+    /// [library](crate::library) can say `from episodes`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTable`] if there is no such table.
+    pub fn alias(&self, name: &str, target: &str) -> Result<()> {
+        let reference = TableReference::parse_str(target);
+        let found = self.block(target, self.context.table_provider(reference));
+        let provider = found.map_err(|_| self.unknown_table(target, None))?;
+        let (schema, table) = match name.split_once('.') {
+            Some((schema, table)) => (Some(schema), table),
+            None => (None, name),
+        };
+        self.register(schema, table, provider)
+    }
+
+    /// Every registered table, by name.
+    pub fn tables(&self) -> Vec<TableInfo> {
+        let mut tables = Vec::new();
+        let catalog_name = self.context.copied_config().options().catalog.default_catalog.clone();
+        let Some(catalog) = self.context.catalog(&catalog_name) else { return tables };
+        for schema_name in catalog.schema_names().into_iter().filter(|name| name != "information_schema") {
+            let Some(schema) = catalog.schema(&schema_name) else { continue };
+            for table in schema.table_names() {
+                let Ok(Some(provider)) = self.runtime.block_on(schema.table(&table)) else { continue };
+                let name = if schema_name == "public" { table } else { format!("{schema_name}.{table}") };
+                tables.push(TableInfo { name, schema: provider.schema() });
+            }
+        }
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        tables
+    }
+
+    /// Plans `sql` without running it and returns the columns of its result.
+    ///
+    /// # Errors
+    /// As [`Session::query`], but for what only running can find.
+    pub fn check(&self, sql: &str, params: &Params) -> Result<SchemaRef> {
+        let plan = self.plan(sql, params, self.context.state())?;
+        Ok(plain_schema(&plan.schema()))
+    }
+
+    /// Runs `sql` and returns its rows. Dictionary columns come back as their values.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::UnknownTable`], [`Error::Forbidden`], [`Error::MissingParameter`] and
+    /// [`Error::UnusedParameter`] for a wrong question; [`Error::Read`] for unreadable data; [`Error::Memory`] and
+    /// [`Error::Cancelled`] for the limits.
+    pub fn query(&self, sql: &str, params: &Params) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        let mut bytes = 0;
+        let rows = self.stream(sql, params)?;
+        let schema = rows.schema();
+        for batch in rows {
+            let batch = batch?;
+            bytes += batch.get_array_memory_size();
+            if let Some(limit) = self.memory_limit.filter(|&limit| bytes > limit) {
+                let message = "its result alone is larger".to_owned();
+                return Err(Error::Memory { limit: Some(limit), message });
+            }
+            if batch.num_rows() > 0 {
+                batches.push(batch);
+            }
+        }
+        if batches.is_empty() {
+            // An empty result still has columns.
+            batches.push(RecordBatch::new_empty(schema));
+        }
+        Ok(batches)
+    }
+
+    /// Runs `sql` and hands out its rows batch by batch, for results that should not be held in memory.
+    ///
+    /// # Errors
+    /// As [`Session::query`]; those that come up while running are items of the iterator.
+    pub fn stream(&self, sql: &str, params: &Params) -> Result<Rows<'_>> {
+        self.run(sql, params, self.context.state())
+    }
+
+    /// Runs `sql` and writes its rows to the Parquet file `out`, which appears complete or not at all. Returns the
+    /// number of rows.
+    ///
+    /// The query runs in one partition, so that sums of floats are taken in one order and the bytes are the same on any
+    /// number of threads; which row comes first is the duty of the SQL's `ORDER BY`.
+    ///
+    /// # Errors
+    /// As [`Session::query`], and [`Error::Io`] if the file cannot be written.
+    pub fn write_parquet(&self, sql: &str, params: &Params, out: &Path) -> Result<u64> {
+        let state = self.context.state();
+        let config = state.config().clone().with_target_partitions(1);
+        let state = SessionStateBuilder::new_from_existing(state).with_config(config).build();
+        let rows = self.run(sql, params, state)?;
+        let mut file = AtomicParquet::create(out, rows.schema())?;
+        for batch in rows {
+            file.write(&batch?)?;
+        }
+        file.finish()
+    }
+
+    /// Batches as a table of text with a border, for terminals and tests.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a value that has no text.
+    pub fn format_table(batches: &[RecordBatch]) -> Result<String> {
+        let table = arrow::util::pretty::pretty_format_batches(batches).map_err(|e| Error::Internal(e.to_string()))?;
+        Ok(table.to_string())
+    }
+
+    fn register_files(&self, schema: Option<&str>, table: &str, files: &[PathBuf], order: &[&str]) -> Result<()> {
+        let state = self.context.state();
+        let provider = self.runtime.block_on(ParquetTable::open(&state, files, order))?;
+        self.register(schema, table, Arc::new(provider))
+    }
+
+    fn register(&self, schema: Option<&str>, table: &str, provider: Arc<dyn TableProvider>) -> Result<()> {
+        let fail = |e: DataFusionError| Error::from_engine(e, "", None);
+        let reference = match schema {
+            Some(schema) => {
+                let catalog_name = self.context.copied_config().options().catalog.default_catalog.clone();
+                let catalog = self
+                    .context
+                    .catalog(&catalog_name)
+                    .ok_or_else(|| Error::Internal(format!("no catalog {catalog_name}")))?;
+                if catalog.schema(schema).is_none() {
+                    catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new())).map_err(fail)?;
+                }
+                TableReference::partial(schema, table)
+            }
+            None => TableReference::bare(table),
+        };
+        self.context.deregister_table(reference.clone()).map_err(fail)?;
+        self.context.register_table(reference, provider).map_err(fail)?;
+        Ok(())
+    }
+
+    fn run(&self, sql: &str, params: &Params, state: SessionState) -> Result<Rows<'_>> {
+        let task = state.task_ctx();
+        let plan = self.plan(sql, params, state)?;
+        let schema = plain_schema(&plan.schema());
+        // Some operators spawn as they start, so this too happens inside the runtime.
+        let stream = self.block(sql, async { execute_stream(plan, task) })?;
+        Ok(Rows { session: self, sql: sql.to_owned(), stream: Some(stream), schema })
+    }
+
+    fn plan(&self, sql: &str, params: &Params, state: SessionState) -> Result<Arc<dyn ExecutionPlan>> {
+        let statement = prepare(sql, params)?;
+        self.resolve_tables(&statement, sql, &state)?;
+        let read_only =
+            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        self.block(sql, async {
+            let plan = state.statement_to_plan(statement).await?;
+            read_only.verify_plan(&plan)?;
+            state.create_physical_plan(&plan).await
+        })
+    }
+
+    /// Names the first table that does not exist, with its neighbours, before the planner gives up on it.
+    fn resolve_tables(&self, statement: &Statement, sql: &str, state: &SessionState) -> Result<()> {
+        let references = state.resolve_table_references(statement).map_err(|e| Error::from_engine(e, sql, None))?;
+        for reference in references {
+            // information_schema is made up by the planner.
+            let made_up = reference.schema() == Some("information_schema");
+            if !made_up && !self.context.table_exist(reference.clone()).unwrap_or(false) {
+                let name = reference.to_string();
+                let position = position_of(statement, &name, sql);
+                return Err(self.unknown_table(&name, position));
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown_table(&self, name: &str, position: Option<crate::error::Position>) -> Error {
+        let tables = self.tables();
+        let mut near = nearest(name, tables.iter().map(|t| t.name.as_str()));
+        if near.is_empty() && tables.len() <= 8 {
+            near = tables.into_iter().map(|t| t.name).collect();
+        }
+        Error::UnknownTable { name: name.to_owned(), near, position }
+    }
+
+    /// Waits for `work`, unless the stop closure ends it first.
+    fn block<T, E: Into<DataFusionError>>(&self, sql: &str, work: impl Future<Output = Result<T, E>>) -> Result<T> {
+        self.runtime.block_on(async {
+            tokio::pin!(work);
+            // Asked before each wait too: a stream of quick batches never waits long enough for the timer.
+            while !self.stop.as_ref().is_some_and(|stop| stop()) {
+                tokio::select! {
+                    biased;
+                    done = &mut work => {
+                        return done.map_err(|e| Error::from_engine(e.into(), sql, self.memory_limit));
+                    }
+                    () = tokio::time::sleep(STOP_INTERVAL) => {}
+                }
+            }
+            Err(Error::Cancelled)
+        })
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tables: Vec<String> = self.tables().into_iter().map(|t| t.name).collect();
+        f.debug_struct("Session").field("tables", &tables).field("memory_limit", &self.memory_limit).finish()
+    }
+}
+
+/// The rows of a running query; dropping it ends the query.
+pub struct Rows<'a> {
+    session: &'a Session,
+    sql: String,
+    stream: Option<SendableRecordBatchStream>,
+    schema: SchemaRef,
+}
+
+impl Rows<'_> {
+    /// The columns of every batch.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let stream = self.stream.as_mut()?;
+        let next = self.session.block(&self.sql, async { stream.next().await.transpose() });
+        let item = match next {
+            Ok(Some(batch)) => Some(plain_batch(batch, &self.schema)),
+            Ok(None) => None,
+            Err(error) => Some(Err(error)),
+        };
+        if !matches!(item, Some(Ok(_))) {
+            self.stream = None;
+        }
+        item
+    }
+}
+
+impl fmt::Debug for Rows<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows").field("sql", &self.sql).finish_non_exhaustive()
+    }
+}
+
+/// One cache for the process: a file's footer and page index are parsed once, however many sessions ask.
+fn footer_cache() -> Arc<FileMetadataCache> {
+    static CACHE: OnceLock<Arc<FileMetadataCache>> = OnceLock::new();
+    Arc::clone(CACHE.get_or_init(|| Arc::new(DefaultCache::new(FOOTER_CACHE).with_name("playhouse footers"))))
+}
+
+fn config(threads: usize) -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(threads).with_information_schema(true);
+    let options = config.options_mut();
+    options.execution.collect_statistics = true;
+    // Late materialisation: rows are filtered while decoding, and pages without a match are not read.
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.enable_page_index = true;
+    // Strings are plain Utf8 wherever they come from, so that a result has one string type.
+    options.execution.parquet.schema_force_view_types = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
+    options.explain.format = datafusion::common::format::ExplainFormat::Indent;
+    config
+}

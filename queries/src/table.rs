@@ -1,0 +1,170 @@
+//! A table over Parquet files that knows their order.
+//!
+//! The list of files is taken once, at registration: every query of a session sees the same snapshot, while writers go
+//! on adding parts. A scan declares the files' sort order, which DataFusion checks against the files' statistics before
+//! it believes it, so that group-bys and windows over whole episodes neither hash nor sort.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result as EngineResult, Statistics};
+use datafusion::datasource::TableType;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::context::SessionState;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr, expressions::col};
+use datafusion::physical_plan::{ExecutionPlan, empty::EmptyExec};
+use object_store::ObjectMeta;
+use object_store::path::Path as StorePath;
+
+use crate::error::{Error, Result};
+
+/// Parquet files read as one table.
+pub(crate) struct ParquetTable {
+    schema: SchemaRef,
+    /// By path; each with the statistics of its footer.
+    files: Vec<PartitionedFile>,
+    format: Arc<ParquetFormat>,
+    order: Option<LexOrdering>,
+}
+
+impl ParquetTable {
+    /// Reads every footer (through the process-wide cache) and merges the schemas.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the file that is not Parquet, is truncated, or has another schema than the first.
+    pub(crate) async fn open(state: &SessionState, paths: &[PathBuf], order: &[&str]) -> Result<Self> {
+        let format = Arc::new(ParquetFormat::new().with_options(state.default_table_options().parquet));
+        let store = state
+            .runtime_env()
+            .object_store(ObjectStoreUrl::local_filesystem())
+            .map_err(|e| Error::Internal(e.to_string()))?;
+        let mut schemas = Vec::with_capacity(paths.len());
+        let mut metas = Vec::with_capacity(paths.len());
+        for path in paths {
+            let meta = object_meta(path)?;
+            let schema = format
+                .infer_schema(state, &store, std::slice::from_ref(&meta))
+                .await
+                .map_err(|e| unreadable(path, &e))?;
+            schemas.push(schema.as_ref().clone().with_metadata(Default::default()));
+            metas.push(meta);
+        }
+        let schema = merge(paths, schemas)?;
+        let mut files = Vec::with_capacity(paths.len());
+        for (path, meta) in paths.iter().zip(metas) {
+            let found = format
+                .infer_stats_and_ordering(state, &store, Arc::clone(&schema), &meta)
+                .await
+                .map_err(|e| unreadable(path, &e))?;
+            files.push(
+                PartitionedFile::new_from_meta(meta)
+                    .with_statistics(Arc::new(found.statistics))
+                    .with_ordering(found.ordering),
+            );
+        }
+        let order = sort_order(&schema, order);
+        Ok(Self { schema, files, format, order })
+    }
+}
+
+fn object_meta(path: &Path) -> Result<ObjectMeta> {
+    let path = std::path::absolute(path).map_err(|e| Error::io(path, e))?;
+    let file = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?;
+    let modified = file.modified().map_err(|e| Error::io(&path, e))?;
+    Ok(ObjectMeta {
+        location: StorePath::from_absolute_path(&path).map_err(|e| Error::data(&path, e))?,
+        last_modified: modified.into(),
+        size: file.len(),
+        e_tag: None,
+        version: None,
+    })
+}
+
+fn unreadable(path: &Path, error: &DataFusionError) -> Error {
+    let reason = error.find_root().strip_backtrace();
+    Error::data(path, format!("not a readable Parquet file ({reason}); truncated files: run `playhouse verify`"))
+}
+
+/// One schema for all files; parts written by one writer agree, foreign ones may add columns at the end.
+fn merge(paths: &[PathBuf], schemas: Vec<Schema>) -> Result<SchemaRef> {
+    let mut merged: Option<Schema> = None;
+    for (path, schema) in paths.iter().zip(schemas) {
+        merged = Some(match merged {
+            None => schema,
+            Some(so_far) if so_far == schema => so_far,
+            Some(so_far) => Schema::try_merge([so_far, schema])
+                .map_err(|e| Error::data(path, format!("its columns do not fit the other files of the table: {e}")))?,
+        });
+    }
+    Ok(Arc::new(merged.unwrap_or_else(Schema::empty)))
+}
+
+/// Ascending by `columns`, as far as the table has them.
+fn sort_order(schema: &SchemaRef, columns: &[&str]) -> Option<LexOrdering> {
+    let options = SortOptions { descending: false, nulls_first: false };
+    let exprs = columns.iter().map_while(|name| Some(PhysicalSortExpr::new(col(name, schema).ok()?, options)));
+    LexOrdering::new(exprs)
+}
+
+impl fmt::Debug for ParquetTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParquetTable").field("files", &self.files.len()).field("order", &self.order).finish()
+    }
+}
+
+#[async_trait]
+impl TableProvider for ParquetTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// Files, row groups and pages are pruned and rows filtered while decoding, but a filter is also kept above the
+    /// scan: what a scan skips is an optimisation and never the answer.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        if self.files.is_empty() {
+            let schema = match projection {
+                Some(columns) => Arc::new(self.schema.project(columns)?),
+                None => Arc::clone(&self.schema),
+            };
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        // Neighbours stay neighbours: each partition reads a contiguous run of parts, which is what keeps the order.
+        let groups = FileGroup::new(self.files.clone()).split_files(state.config().target_partitions());
+        let statistics =
+            Statistics::try_merge_iter(self.files.iter().filter_map(|f| f.statistics.as_deref()), &self.schema)?;
+        let source = self.format.file_source(TableSchema::from(Arc::clone(&self.schema)));
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .with_output_ordering(self.order.iter().cloned().collect())
+            .build();
+        self.format.create_physical_plan(state, config).await
+    }
+}

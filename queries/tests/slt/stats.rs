@@ -1,0 +1,41 @@
+//! Statistics of the fixture, which can be counted by hand.
+
+use playhouse_queries::stats;
+
+use crate::fixture;
+
+#[test]
+fn the_fixture_is_described() {
+    let dataset = fixture::dataset();
+    let found = stats::dataset(dataset.path()).unwrap();
+    let steps: u64 = (0..26u64).map(|id| fixture::episode(id as i64).actions.len() as u64 / 16).sum();
+    assert_eq!((found.episodes, found.steps), (26, steps));
+    assert!((found.hours - steps as f64 / 36_000.0).abs() < 1e-9);
+    assert_eq!(found.hz, [10.0]);
+    assert_eq!(found.frames, None);
+    assert_eq!(found.lengths.counts.iter().sum::<u64>(), 26);
+    assert_eq!(found.lengths.quantiles[5], 6.9);
+    let middle = found.outcomes.iter().find(|o| o.outcome.as_deref() == Some("middle")).unwrap();
+    assert_eq!((middle.of.as_deref(), middle.episodes), (Some("skygarden"), 9));
+    assert!(middle.interval.0 < middle.share && middle.share < middle.interval.1);
+    let component = |name: &str| found.components.iter().find(|c| c.name == name).unwrap();
+    assert_eq!(component("left_y").counts[10], steps - 48);
+    assert_eq!(component("left_y").counts[5], 48);
+    assert_eq!(component("b").active, 0.0);
+    assert!(component("a").active > 0.0);
+    let odd = |code: &str| found.oddities.iter().find(|o| o.code == code);
+    assert_eq!(odd("duplicate").unwrap().episode_ids, [24]);
+    assert_eq!(odd("idle").unwrap().episode_ids, [25]);
+    assert_eq!(odd("repeat").unwrap().episode_ids, [25]);
+    assert!(odd("constant-component").unwrap().message.contains("dpad_up"));
+    assert_eq!(odd("short").unwrap().episodes, 6);
+    let text = found.to_string();
+    assert!(text.contains("26 episodes") && text.contains("never used"), "{text}");
+}
+
+#[test]
+fn a_folder_without_episodes_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = stats::dataset(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("no episodes"), "{error}");
+}
