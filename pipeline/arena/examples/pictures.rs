@@ -1,4 +1,4 @@
-//! Writes what players see, and every map from above, as PNG files: `pictures FOLDER`.
+//! Writes what players see, and every map from above, as PNG files: `pictures FOLDER [PERSONA]`.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,23 +13,19 @@ const COLUMNS: usize = 4;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("usage: pictures FOLDER")?;
     let folder = Path::new(&folder);
+    let persona = std::env::args().nth(2).unwrap_or_else(|| "expert".into());
     std::fs::create_dir_all(folder)?;
     for map in maps() {
         let above = top_down(map, 768)?;
         write(&folder.join(format!("{map}-above.png")), 768, 768, &above.rgb)?;
         let mut frames = Vec::new();
         for seed in 0..spawns(map)? as u64 {
-            let start = Start {
-                map: (*map).into(),
-                seed,
-                spawn: Some(seed as usize),
-                heading: None,
-            };
+            let start = Start { map: (*map).into(), seed, spawn: Some(seed as usize), heading: None };
             let mut arena = Arena::new(&start)?;
-            let mut player = Player::new("expert", seed)?;
+            let mut player = Player::new(&persona, seed)?;
             let mut frame = vec![0; FRAME_BYTES];
             while arena.outcome().is_none() {
-                if arena.t() % 12 == 0 {
+                if arena.t() % 29 == 7 {
                     arena.render(&mut frame);
                     frames.push(frame.clone());
                 }
@@ -37,8 +33,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 arena.step(&action);
             }
         }
-        let shown = &frames[..frames.len().min(COLUMNS * 6)];
-        let (width, height, sheet) = contact_sheet(shown);
+        frames.truncate(COLUMNS * 6);
+        let (width, height, sheet) = contact_sheet(&frames);
         write(&folder.join(format!("{map}-frames.png")), width, height, &sheet)?;
     }
     Ok(())

@@ -11,12 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for persona in personas() {
             let mut ends: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
             for seed in 0..episodes {
-                let start = Start {
-                    map: (*map).into(),
-                    seed,
-                    spawn: None,
-                    heading: None,
-                };
+                let start = Start { map: (*map).into(), seed, spawn: None, heading: None };
                 let mut arena = Arena::new(&start)?;
                 let mut player = Player::new(persona, seed)?;
                 let outcome = loop {

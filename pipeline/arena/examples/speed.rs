@@ -1,4 +1,4 @@
-//! Frames a second on one core: physics alone, and with the picture.
+//! Frames a second on one core: physics alone, and with the picture: `speed [MAP]`.
 //!
 //! Where the kernel tells (Linux), the time is that of this thread on the processor, so that other work on the machine
 //! does not count as ours.
@@ -11,7 +11,8 @@ use playhouse_arena::{Arena, FRAME_BYTES, Player, Start, maps};
 const STEPS: u32 = 20_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    for map in maps() {
+    let only = std::env::args().nth(1);
+    for map in maps().iter().filter(|m| only.as_ref().is_none_or(|o| o == *m)) {
         let steps_only = run(map, false)?;
         let with_frames = run(map, true)?;
         println!(
@@ -30,12 +31,7 @@ fn run(map: &str, picture: bool) -> Result<f64, Box<dyn std::error::Error>> {
     let (mut seed, mut done) = (0, 0);
     let mut seconds = 0.0;
     while done < STEPS {
-        let start = Start {
-            map: map.into(),
-            seed,
-            spawn: None,
-            heading: None,
-        };
+        let start = Start { map: map.into(), seed, spawn: None, heading: None };
         let mut arena = Arena::new(&start)?;
         let mut player = Player::new("mixed", seed)?;
         seed += 1;
@@ -67,10 +63,7 @@ struct Clock {
 
 impl Clock {
     fn start() -> Self {
-        Self {
-            wall: Instant::now(),
-            processor: processor_time(),
-        }
+        Self { wall: Instant::now(), processor: processor_time() }
     }
 
     fn elapsed(&self) -> Duration {

@@ -97,26 +97,13 @@ impl Arena {
         let turn = dice.range(-FREE_HEADING, FREE_HEADING);
         let index = start.spawn.unwrap_or(drawn);
         let Some(spawn) = world.spawns.get(index) else {
-            return Err(Error::UnknownSpawn {
-                map: start.map.clone(),
-                index,
-                last: world.spawns.len() - 1,
-            });
+            return Err(Error::UnknownSpawn { map: start.map.clone(), index, last: world.spawns.len() - 1 });
         };
         let heading = start.heading.unwrap_or(spawn.heading + turn);
         if !heading.is_finite() || heading.abs() > 1e4 {
-            return Err(Error::BadHeading {
-                heading: heading.to_string(),
-            });
+            return Err(Error::BadHeading { heading: heading.to_string() });
         }
-        Ok(Self {
-            world,
-            body: Body::new(spawn.at, wrap(heading)),
-            spawn: index,
-            t: 0,
-            outcome: None,
-            renderer: None,
-        })
+        Ok(Self { world, body: Body::new(spawn.at, wrap(heading)), spawn: index, t: 0, outcome: None, renderer: None })
     }
 
     /// Plays one decision of 0.1 s. `action` has 16 buckets, in the order of the `gamepad` action space; missing
@@ -148,13 +135,7 @@ impl Arena {
     /// Where the player stands: the feet, the camera's yaw and pitch.
     pub fn pose(&self) -> Pose {
         let [x, y, z] = self.body.at;
-        Pose {
-            x,
-            y,
-            z,
-            yaw: self.body.yaw,
-            pitch: self.body.pitch,
-        }
+        Pose { x, y, z, yaw: self.body.yaw, pitch: self.body.pitch }
     }
 
     /// Steps played.
@@ -201,11 +182,7 @@ fn ended(world: &World, body: &Body) -> Option<Outcome> {
     if body.at[2] < LOST {
         return Some(Outcome::Fall);
     }
-    world
-        .pads
-        .iter()
-        .position(|pad| pad.holds(body.at))
-        .map(|i| [Outcome::Left, Outcome::Middle, Outcome::Right][i])
+    world.pads.iter().position(|pad| pad.holds(body.at)).map(|i| [Outcome::Left, Outcome::Middle, Outcome::Right][i])
 }
 
 #[cfg(test)]
@@ -214,27 +191,16 @@ mod tests {
     use playhouse_schemas::gamepad;
 
     fn start(map: &str) -> Start {
-        Start {
-            map: map.into(),
-            seed: 5,
-            spawn: None,
-            heading: None,
-        }
+        Start { map: map.into(), seed: 5, spawn: None, heading: None }
     }
 
     #[test]
     fn wrong_starts_name_what_exists() {
         let message = |s: &Start| Arena::new(s).err().map(|e| e.to_string()).unwrap();
         assert!(message(&start("skygardn")).contains("skygarden, courtyard, canyon"));
-        let far = Start {
-            spawn: Some(99),
-            ..start("canyon")
-        };
+        let far = Start { spawn: Some(99), ..start("canyon") };
         assert_eq!(message(&far), "map `canyon` has no spawn 99; its spawns are 0 to 7");
-        let nan = Start {
-            heading: Some(f32::NAN),
-            ..start("canyon")
-        };
+        let nan = Start { heading: Some(f32::NAN), ..start("canyon") };
         assert!(message(&nan).contains("NaN"));
     }
 
@@ -258,11 +224,7 @@ mod tests {
     #[test]
     fn spawn_and_heading_are_drawn_apart() {
         let drawn = Arena::new(&start("skygarden")).unwrap();
-        let fixed = Arena::new(&Start {
-            spawn: Some(0),
-            ..start("skygarden")
-        })
-        .unwrap();
+        let fixed = Arena::new(&Start { spawn: Some(0), ..start("skygarden") }).unwrap();
         assert_eq!(drawn.pose().yaw, fixed.pose().yaw);
         assert_eq!(fixed.spawn_name(), "south");
     }

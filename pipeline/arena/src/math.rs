@@ -21,20 +21,12 @@ pub fn sub(a: V3, b: V3) -> V3 {
 }
 
 pub fn cross(a: V3, b: V3) -> V3 {
-    [
-        a[1] * b[2] - a[2] * b[1],
-        a[2] * b[0] - a[0] * b[2],
-        a[0] * b[1] - a[1] * b[0],
-    ]
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
 pub fn normalize(a: V3) -> V3 {
     let n = dot(a, a).sqrt();
-    if n > 0.0 {
-        [a[0] / n, a[1] / n, a[2] / n]
-    } else {
-        [0.0, 0.0, 1.0]
-    }
+    if n > 0.0 { [a[0] / n, a[1] / n, a[2] / n] } else { [0.0, 0.0, 1.0] }
 }
 
 pub fn lerp(a: f32, b: f32, t: f32) -> f32 {
@@ -84,9 +76,7 @@ pub fn atan2(y: f32, x: f32) -> f32 {
     }
     let a = lo / hi;
     let s = a * a;
-    let mut r = a
-        * (0.999_866
-            + s * (-0.330_299_5 + s * (0.180_141 + s * (-0.085_133 + s * 0.020_835_1))));
+    let mut r = a * (0.999_866 + s * (-0.330_299_5 + s * (0.180_141 + s * (-0.085_133 + s * 0.020_835_1))));
     if ay > ax {
         r = PI / 2.0 - r;
     }
@@ -169,7 +159,7 @@ mod tests {
 
     #[test]
     fn dice_streams_differ_by_seed_and_by_purpose() {
-        let mut first = |seed, purpose| Dice::new(seed, purpose).unit();
+        let first = |seed, purpose| Dice::new(seed, purpose).unit();
         assert_eq!(first(1, 2), first(1, 2));
         assert_ne!(first(1, 2), first(1, 3));
         assert_ne!(first(1, 2), first(2, 2));

@@ -43,15 +43,7 @@ pub const CAMERA_UP: f32 = 2.35;
 const CENTRES: [f32; 11] = [-1.0, -0.85, -0.625, -0.375, -0.15, 0.0, 0.15, 0.375, 0.625, 0.85, 1.0];
 
 /// Buttons that swing.
-const SWINGS: [usize; 7] = [
-    gamepad::B,
-    gamepad::X,
-    gamepad::Y,
-    gamepad::LB,
-    gamepad::RB,
-    gamepad::LT,
-    gamepad::RT,
-];
+const SWINGS: [usize; 7] = [gamepad::B, gamepad::X, gamepad::Y, gamepad::LB, gamepad::RB, gamepad::LT, gamepad::RT];
 
 /// Everything that moves.
 #[derive(Clone, Debug)]
@@ -268,21 +260,13 @@ impl Body {
                 break;
             }
         }
-        self.camera = if free < self.camera {
-            free
-        } else {
-            self.camera + (free - self.camera) * 0.35
-        };
+        self.camera = if free < self.camera { free } else { self.camera + (free - self.camera) * 0.35 };
     }
 }
 
 /// Height of the highest thing that feet at `p` can stand on; minus infinity over the void.
 fn floor_under(world: &World, p: V3) -> f32 {
-    let mut floor = if world.ground.is_land(p[0], p[1]) {
-        0.0
-    } else {
-        f32::NEG_INFINITY
-    };
+    let mut floor = if world.ground.is_land(p[0], p[1]) { 0.0 } else { f32::NEG_INFINITY };
     for solid in world.near(p[0], p[1]) {
         if p[2] + HEIGHT <= solid.bottom {
             continue;

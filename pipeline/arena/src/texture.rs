@@ -89,14 +89,8 @@ pub fn noise(x: f32, y: f32, period: i32, seed: u64) -> f32 {
     let (ix, iy) = (floor(x), floor(y));
     let (fx, fy) = (x - ix as f32, y - iy as f32);
     let (sx, sy) = (fx * fx * (3.0 - 2.0 * fx), fy * fy * (3.0 - 2.0 * fy));
-    let at = |dx: i32, dy: i32| {
-        lattice((ix + dx).rem_euclid(period), (iy + dy).rem_euclid(period), seed)
-    };
-    lerp(
-        lerp(at(0, 0), at(1, 0), sx),
-        lerp(at(0, 1), at(1, 1), sx),
-        sy,
-    )
+    let at = |dx: i32, dy: i32| lattice((ix + dx).rem_euclid(period), (iy + dy).rem_euclid(period), seed);
+    lerp(lerp(at(0, 0), at(1, 0), sx), lerp(at(0, 1), at(1, 1), sx), sy)
 }
 
 /// Several octaves of [`noise`], in [0, 1).
@@ -122,9 +116,7 @@ impl Textures {
     fn paint() -> Self {
         let mut texels = Vec::new();
         let surfaces = core::array::from_fn(|which| {
-            let base: Vec<u32> = (0..SIZE * SIZE)
-                .map(|i| pack(surface(which, i % SIZE, i / SIZE)))
-                .collect();
+            let base: Vec<u32> = (0..SIZE * SIZE).map(|i| pack(surface(which, i % SIZE, i / SIZE))).collect();
             let mut offset = [0; LEVELS];
             let (mut level, mut size) = (base, SIZE);
             for start in &mut offset {
@@ -149,12 +141,7 @@ impl Textures {
                 pack([0.5 + (n - 0.5) * 0.9; 3])
             })
             .collect();
-        Self {
-            texels,
-            surfaces,
-            clouds,
-            grain,
-        }
+        Self { texels, surfaces, clouds, grain }
     }
 }
 
@@ -170,11 +157,7 @@ pub fn halve(level: &[u32], size: usize) -> Vec<u32> {
                 return 0;
             }
             let channel = |shift: u32| {
-                let sum: u32 = four
-                    .iter()
-                    .filter(|&&t| t >> 24 != 0)
-                    .map(|t| t >> shift & 255)
-                    .sum();
+                let sum: u32 = four.iter().filter(|&&t| t >> 24 != 0).map(|t| t >> shift & 255).sum();
                 (sum + there / 2) / there << shift
             };
             0xFF00_0000 | channel(16) | channel(8) | channel(0)
@@ -194,7 +177,13 @@ fn surface(which: usize, x: usize, y: usize) -> [f32; 3] {
             let bx = (x + row % 2 * 16) % 64;
             let block = lattice((bx / 32) as i32, row as i32, 31);
             let edge = (bx % 32).min(31 - bx % 32).min(y % 16).min(15 - y % 16);
-            let joint = if edge == 0 { 0.62 } else if edge == 1 { 0.86 } else { 1.0 };
+            let joint = if edge == 0 {
+                0.62
+            } else if edge == 1 {
+                0.86
+            } else {
+                1.0
+            };
             let v = (0.74 + 0.16 * block + 0.14 * (soft - 0.5) + 0.05 * grain) * joint;
             [v, v, v * 0.98]
         }

@@ -30,11 +30,7 @@ pub fn top_down(map: &str, size: usize) -> Result<TopDown, Error> {
             rgb.extend_from_slice(&packed.to_le_bytes()[..3]);
         }
     }
-    Ok(TopDown {
-        rgb,
-        min: [-HALF; 2],
-        max: [HALF; 2],
-    })
+    Ok(TopDown { rgb, min: [-HALF; 2], max: [HALF; 2] })
 }
 
 /// Colour of the highest thing at a point.

@@ -58,15 +58,10 @@ mod tests {
     #[test]
     fn a_thumb_reaches_its_stop_in_a_few_steps_and_lets_go() {
         let (mut hands, mut dice) = (Hands::default(), Dice::new(1, 1));
-        let push = Wish {
-            walk: [0.0, 1.0],
-            ..Wish::default()
-        };
+        let push = Wish { walk: [0.0, 1.0], ..Wish::default() };
         let ramp: Vec<u8> = (0..4).map(|_| hands.follow(&push, 0.0, &mut dice)[gamepad::LEFT_Y]).collect();
         assert_eq!(ramp, [8, 9, 10, 10]);
-        let rest: Vec<u8> = (0..3)
-            .map(|_| hands.follow(&Wish::default(), 0.0, &mut dice)[gamepad::LEFT_Y])
-            .collect();
+        let rest: Vec<u8> = (0..3).map(|_| hands.follow(&Wish::default(), 0.0, &mut dice)[gamepad::LEFT_Y]).collect();
         assert_eq!(rest, [6, 5, 5]);
     }
 }

@@ -86,10 +86,8 @@ impl Player {
     /// An unknown persona.
     pub fn new(persona: &str, seed: u64) -> Result<Self, Error> {
         let mut dice = Dice::new(seed, 2);
-        let persona = Persona::find(persona, &mut dice).ok_or_else(|| Error::UnknownPersona {
-            name: persona.into(),
-            known: personas().join(", "),
-        })?;
+        let persona = Persona::find(persona, &mut dice)
+            .ok_or_else(|| Error::UnknownPersona { name: persona.into(), known: personas().join(", ") })?;
         Ok(Self {
             straight: dice.chance(persona.straight),
             miss: dice.chance(persona.miss).then(|| if dice.chance(0.5) { 1.0 } else { -1.0 }),
@@ -198,7 +196,12 @@ impl Player {
         match goal {
             Goal::Pad(k) => {
                 let p = on_pad(&world.pads[k], body.at);
-                if self.miss.is_some() && p[1] > -PLATE && p[1] < PLATE && p[0].abs() < PAD_HALF + 3.0 && body.at[2] < 0.3 {
+                if self.miss.is_some()
+                    && p[1] > -PLATE
+                    && p[1] < PLATE
+                    && p[0].abs() < PAD_HALF + 3.0
+                    && body.at[2] < 0.3
+                {
                     // Too late: it is beside the pad and runs on before it turns round.
                     self.miss = None;
                     self.spell = Some((Spell::Past, 4 + self.dice.below(7) as u32));
@@ -340,10 +343,7 @@ fn on_pad(pad: &Pad, at: [f32; 3]) -> [f32; 2] {
 
 /// The inverse of [`on_pad`].
 fn from_pad(pad: &Pad, p: [f32; 2]) -> [f32; 2] {
-    [
-        pad.center[0] + p[0] * pad.axis[0] - p[1] * pad.axis[1],
-        pad.center[1] + p[0] * pad.axis[1] + p[1] * pad.axis[0],
-    ]
+    [pad.center[0] + p[0] * pad.axis[0] - p[1] * pad.axis[1], pad.center[1] + p[0] * pad.axis[1] + p[1] * pad.axis[0]]
 }
 
 /// How far a point is from the middle of the view, radians; positive is left.
@@ -361,4 +361,95 @@ fn turn_stick(angle: f32) -> f32 {
     // The inverse of the stick's response v (0.3 + 0.7 v).
     let v = ((0.09 + 2.8 * share).sqrt() - 0.3) / 1.4;
     if angle.abs() > PI { 1.0 } else { v.min(1.0) * if angle < 0.0 { -1.0 } else { 1.0 } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Outcome, Start};
+
+    /// Ends and lengths of episodes on skygarden.
+    fn episodes(persona: &str, n: u64) -> Vec<(Outcome, u32)> {
+        (0..n)
+            .map(|seed| {
+                let start = Start { map: "skygarden".into(), seed, spawn: None, heading: None };
+                let mut arena = Arena::new(&start).unwrap();
+                let mut player = Player::new(persona, seed).unwrap();
+                loop {
+                    if let Some(outcome) = arena.outcome() {
+                        return (outcome, arena.t());
+                    }
+                    let action = player.act(&arena);
+                    arena.step(&action);
+                }
+            })
+            .collect()
+    }
+
+    fn share(all: &[(Outcome, u32)], holds: impl Fn(&(Outcome, u32)) -> bool) -> f64 {
+        all.iter().filter(|e| holds(e)).count() as f64 / all.len() as f64
+    }
+
+    #[test]
+    fn general_players_often_fail_and_prefer_the_middle() {
+        let all = episodes("mixed", 400);
+        let of = |outcome| share(&all, |e| e.0 == outcome);
+        for outcome in [Outcome::Left, Outcome::Middle, Outcome::Right, Outcome::Fall, Outcome::Timeout] {
+            let steps: Vec<u32> = all.iter().filter(|e| e.0 == outcome).map(|e| e.1).collect();
+            let mean = f64::from(steps.iter().sum::<u32>()) / steps.len() as f64;
+            println!("{:8} {:5.1}%  mean steps {mean:.0}", outcome.as_str(), 100.0 * of(outcome));
+        }
+        let none = of(Outcome::Fall) + of(Outcome::Timeout);
+        assert!((0.40..0.52).contains(&none), "{none}");
+        assert!(of(Outcome::Middle) > of(Outcome::Left) && of(Outcome::Middle) > of(Outcome::Right));
+        assert!(of(Outcome::Left) > 0.08 && of(Outcome::Right) > 0.08);
+        assert!(of(Outcome::Fall) > 0.05 && of(Outcome::Timeout) > 0.1);
+        assert!(share(&all, |e| e.0.is_pad() && e.1 <= 100) >= 0.25, "few direct runs");
+    }
+
+    #[test]
+    fn experts_reach_every_pad_directly() {
+        let all = episodes("expert", 200);
+        assert!(share(&all, |e| e.0.is_pad()) > 0.98);
+        for outcome in [Outcome::Left, Outcome::Middle, Outcome::Right] {
+            assert!(share(&all, |e| e.0 == outcome) > 0.2, "{outcome:?}");
+        }
+        let mean = all.iter().map(|e| f64::from(e.1)).sum::<f64>() / all.len() as f64;
+        assert!((40.0..80.0).contains(&mean), "{mean}");
+        assert!(all.iter().all(|e| e.1 < 130));
+    }
+
+    #[test]
+    fn a_player_repeats_itself_and_differs_by_seed() {
+        let play = |seed| {
+            let start = Start { map: "canyon".into(), seed: 3, spawn: None, heading: None };
+            let mut arena = Arena::new(&start).unwrap();
+            let mut player = Player::new("mixed", seed).unwrap();
+            let mut actions = Vec::new();
+            while arena.outcome().is_none() {
+                let action = player.act(&arena);
+                arena.step(&action);
+                actions.push(action);
+            }
+            actions
+        };
+        assert_eq!(play(1), play(1));
+        assert_ne!(play(1), play(2));
+        assert!(play(1).iter().flatten().all(|&b| b <= 10));
+    }
+
+    #[test]
+    fn an_unknown_persona_names_the_known_ones() {
+        let error = Player::new("robot", 0).err().unwrap().to_string();
+        assert!(error.contains("`robot`") && error.contains("mixed, expert"), "{error}");
+    }
+
+    #[test]
+    fn the_stick_for_a_turn_is_the_inverse_of_the_response() {
+        for i in -20..=20 {
+            let angle = i as f32 * 0.01;
+            let turned = crate::physics::turn_rate(turn_stick(angle)) * 0.1;
+            assert!((turned - angle).abs() < 1e-4, "{angle} {turned}");
+        }
+    }
 }

@@ -183,16 +183,7 @@ pub const EVERYONE: [Persona; 7] = [
 
 /// The names that [`crate::Player::new`] knows.
 pub fn personas() -> &'static [&'static str] {
-    &[
-        "mixed",
-        "expert",
-        "regular",
-        "novice",
-        "explorer",
-        "fighter",
-        "daydreamer",
-        "daredevil",
-    ]
+    &["mixed", "expert", "regular", "novice", "explorer", "fighter", "daydreamer", "daredevil"]
 }
 
 impl Persona {

@@ -37,10 +37,7 @@ pub struct Routes {
 const INSIDE: u8 = 40;
 
 fn centre(i: usize) -> [f32; 2] {
-    [
-        -HALF + ((i % CELLS) as f32 + 0.5) * CELL,
-        -HALF + ((i / CELLS) as f32 + 0.5) * CELL,
-    ]
+    [-HALF + ((i % CELLS) as f32 + 0.5) * CELL, -HALF + ((i / CELLS) as f32 + 0.5) * CELL]
 }
 
 fn cell(x: f32, y: f32) -> usize {
@@ -86,12 +83,7 @@ impl Routes {
             cost.push(factor);
             rims.extend(rim.map(|p| (i, p)));
         }
-        let mut routes = Self {
-            cost,
-            fields: Vec::new(),
-            lookouts: Vec::new(),
-            rims: Vec::new(),
-        };
+        let mut routes = Self { cost, fields: Vec::new(), lookouts: Vec::new(), rims: Vec::new() };
         for pad in &world.pads {
             routes.add(cell(pad.foot[0], pad.foot[1]));
         }

@@ -19,19 +19,10 @@ pub fn parts(body: &Body) -> [Ball; PARTS] {
     let (s, c) = sin_cos(body.facing);
     // Forward, left, up, relative to the feet.
     let place = |f: f32, side: f32, z: f32| -> V3 {
-        [
-            body.at[0] + f * c - side * s,
-            body.at[1] + f * s + side * c,
-            body.at[2] + z,
-        ]
+        [body.at[0] + f * c - side * s, body.at[1] + f * s + side * c, body.at[2] + z]
     };
-    let ball = |center: V3, radius: f32, height: f32, tint: V3| Ball {
-        center,
-        radius,
-        height,
-        texture: id::PLAIN,
-        tint,
-    };
+    let ball =
+        |center: V3, radius: f32, height: f32, tint: V3| Ball { center, radius, height, texture: id::PLAIN, tint };
     let stride = if body.grounded {
         let speed = (body.velocity[0] * body.velocity[0] + body.velocity[1] * body.velocity[1]).sqrt();
         sin_cos(body.stride * 2.6).0 * 0.3 * (speed * 0.25).min(1.0)

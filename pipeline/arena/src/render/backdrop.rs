@@ -6,7 +6,7 @@
 use super::camera::{Camera, FOCAL, Fog, MIDDLE, Shading};
 use super::frame::{Frame, GROUPS, SIDE};
 use crate::math::{V3, clamp, lerp};
-use crate::simd::{Isa, Lanes, WIDTH, kernel, shade};
+use crate::simd::{Isa, Lanes, WIDTH, bound, kernel, ramp, shade, twice};
 use crate::texture::{CLOUD_SIZE, SIZE, textures};
 use crate::world::Look;
 use crate::world::ground::{Ground, LEVELS, ORIGIN, PER_METRE, TEXELS};
@@ -36,15 +36,7 @@ pub fn draw(isa: Isa, frame: &mut Frame, camera: &Camera, fog: Fog, look: &Look,
     fill(
         isa,
         frame,
-        &Job {
-            camera,
-            fog,
-            look,
-            ground,
-            clouds: &all.clouds,
-            grain: &all.grain,
-            drift: t as f32 * DRIFT,
-        },
+        &Job { camera, fog, look, ground, clouds: &all.clouds, grain: &all.grain, drift: t as f32 * DRIFT },
     );
 }
 
@@ -97,10 +89,7 @@ impl Job<'_> {
         let c = self.camera;
         let start = |k: usize| (c.eye[k] + depth * ray[k] - origin) * scale;
         let step = |k: usize| depth * c.right[k] / FOCAL * scale;
-        Layer {
-            start: [start(0), start(1)],
-            step: [step(0), step(1)],
-        }
+        Layer { start: [start(0), start(1)], step: [step(0), step(1)] }
     }
 
     fn ground_row(&self, ray: V3) -> Option<GroundRow> {
@@ -184,10 +173,9 @@ fn fill_lanes<L: Lanes>(l: L, frame: &mut Frame, job: &Job) {
 #[inline(always)]
 fn ground_lanes<L: Lanes>(l: L, job: &Job, row: &GroundRow, columns: L::F) -> L::I {
     let side = (TEXELS >> row.level) as f32;
-    let at = |k: usize| l.add(l.splat(row.layer.start[k]), l.mul(columns, l.splat(row.layer.step[k])));
-    let bound = |x: L::F| l.min(l.max(x, l.splat(0.0)), l.splat(side - 1.0));
-    let (u, v) = (at(0), at(1));
-    let iv = l.trunc(bound(v));
+    let u = ramp(l, columns, row.layer.start[0], row.layer.step[0]);
+    let v = ramp(l, columns, row.layer.start[1], row.layer.step[1]);
+    let iv = l.trunc(bound(l, v, 0.0, side - 1.0));
     let iv = match row.level {
         0 => l.shl::<9>(iv),
         1 => l.shl::<8>(iv),
@@ -195,38 +183,43 @@ fn ground_lanes<L: Lanes>(l: L, job: &Job, row: &GroundRow, columns: L::F) -> L:
         3 => l.shl::<6>(iv),
         _ => l.shl::<5>(iv),
     };
-    let index = l.iadd(l.int(job.ground.offset[row.level]), l.iadd(iv, l.trunc(bound(u))));
+    let index = l.iadd(l.int(job.ground.offset[row.level]), l.iadd(iv, l.trunc(bound(l, u, 0.0, side - 1.0))));
     let texel = l.gather(&job.ground.texels, index);
     if row.grain == 0 {
         return texel;
     }
     // Darken by the grain; alpha stays, since land is what is not zero.
     let fine = 3.0 * (1 << row.level) as f32;
-    let wrap = l.int(SIZE as u32 - 1);
-    let fine_at = |x: L::F| l.iand(l.trunc(l.max(l.mul(x, l.splat(fine)), l.splat(0.0))), wrap);
-    let grain = l.gather(job.grain, l.iadd(l.shl::<6>(fine_at(v)), fine_at(u)));
+    let (fine_u, fine_v) = (wrapped(l, u, fine, SIZE), wrapped(l, v, fine, SIZE));
+    let grain = l.gather(job.grain, l.iadd(l.shl::<6>(fine_v), fine_u));
     let grain = l.iand(grain, l.int(0xFF));
     let loss = l.shr::<8>(l.mul_halves(grain, l.int(row.grain)));
     let factor = l.isub(l.int(256), loss);
     let none = l.int(0);
-    let darker = shade(l, texel, l.ior(factor, l.shl::<16>(factor)), factor, none, none);
+    let darker = shade(l, texel, twice(l, factor), factor, none, none);
     l.ior(darker, l.iand(texel, l.int(0xFF00_0000)))
+}
+
+/// Texture coordinate in a texture that repeats, for values above zero.
+#[inline(always)]
+fn wrapped<L: Lanes>(l: L, x: L::F, scale: f32, side: usize) -> L::I {
+    l.iand(l.trunc(l.max(l.mul(x, l.splat(scale)), l.splat(0.0))), l.int(side as u32 - 1))
 }
 
 /// Colours of the sky.
 #[inline(always)]
 fn sky_lanes<L: Lanes>(l: L, job: &Job, row: &SkyRow, columns: L::F) -> L::I {
-    let [base_rb, base_g] = row.base.map(|c| l.int(c));
+    let (base_rb, base_g) = (l.int(row.base[0]), l.int(row.base[1]));
     if row.cover == 0 {
         return l.ior(base_rb, l.shl::<8>(base_g));
     }
-    let wrap = l.int(CLOUD_SIZE as u32 - 1);
-    let at = |k: usize| l.iand(l.trunc(l.add(l.splat(row.layer.start[k]), l.mul(columns, l.splat(row.layer.step[k])))), wrap);
-    let cover = l.gather(job.clouds, l.iadd(l.shl::<8>(at(1)), at(0)));
+    let u = wrapped(l, ramp(l, columns, row.layer.start[0], row.layer.step[0]), 1.0, CLOUD_SIZE);
+    let v = wrapped(l, ramp(l, columns, row.layer.start[1], row.layer.step[1]), 1.0, CLOUD_SIZE);
+    let cover = l.gather(job.clouds, l.iadd(l.shl::<8>(v), u));
     let cover = l.shr::<8>(l.mul_halves(cover, l.int(row.cover)));
     let rest = l.isub(l.int(256), cover);
-    let twice = |x: L::I| l.ior(x, l.shl::<16>(x));
-    let rb = l.iadd(l.mul_halves(base_rb, twice(rest)), l.mul_halves(l.int(row.cloud[0]), twice(cover)));
+    let (cover_twice, rest_twice) = (twice(l, cover), twice(l, rest));
+    let rb = l.iadd(l.mul_halves(base_rb, rest_twice), l.mul_halves(l.int(row.cloud[0]), cover_twice));
     let g = l.iadd(l.mul_halves(base_g, rest), l.mul_halves(l.int(row.cloud[1]), cover));
     l.ior(l.shr_halves(rb), l.iand(g, l.int(0xFF00)))
 }

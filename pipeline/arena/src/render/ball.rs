@@ -3,7 +3,7 @@
 use super::camera::{Camera, FOCAL, Fog, MIDDLE, NEAREST};
 use super::frame::{Frame, GROUPS, SIDE};
 use crate::math::{V3, clamp};
-use crate::simd::{Isa, Lanes, WIDTH, kernel, shade};
+use crate::simd::{Isa, Lanes, WIDTH, kernel, shade, twice};
 use crate::texture::{SIZE, textures};
 use crate::world::scene::{Ball, Lighting};
 
@@ -116,7 +116,6 @@ fn fill_lanes<L: Lanes>(l: L, frame: &mut Frame, job: &Job) {
             );
             let bright = l.add(l.splat(job.ambient), l.mul(l.splat(job.direct), l.max(facing, zero)));
             let bright = l.trunc(l.min(bright, l.splat(256.0)));
-            let both = l.ior(bright, l.shl::<16>(bright));
             // Stretch the texture towards the rim, as on a globe.
             let stretch = l.sub(l.splat(1.6), l.mul(depth, l.splat(0.6)));
             let u = l.trunc(l.add(half, l.mul(l.mul(dx, stretch), l.splat(job.detail))));
@@ -124,7 +123,7 @@ fn fill_lanes<L: Lanes>(l: L, frame: &mut Frame, job: &Job) {
             let texel = l.gather(job.texels, index);
             let none = l.int(0);
             let tinted = shade(l, texel, l.int(job.tint[0]), l.int(job.tint[1]), none, none);
-            let colour = shade(l, tinted, both, bright, l.int(job.plus[0]), l.int(job.plus[1]));
+            let colour = shade(l, tinted, twice(l, bright), bright, l.int(job.plus[0]), l.int(job.plus[1]));
             l.store_int(mask, colour, &mut frame.colour[at].0);
             l.store(mask, near, &mut frame.near[at].0);
         }

@@ -27,12 +27,7 @@ impl Camera {
         let (s, c) = sin_cos(body.yaw);
         let right = [s, -c, 0.0];
         let pivot = body.pivot();
-        Self {
-            eye: core::array::from_fn(|k| pivot[k] - view[k] * body.camera),
-            right,
-            up: cross(right, view),
-            view,
-        }
+        Self { eye: core::array::from_fn(|k| pivot[k] - view[k] * body.camera), right, up: cross(right, view), view }
     }
 
     /// A direction in camera coordinates: right, up, forward.
@@ -63,10 +58,7 @@ pub struct Fog {
 
 impl Fog {
     pub fn new(look: &Look) -> Self {
-        Self {
-            colour: look.horizon,
-            inverse: 1.0 / look.haze,
-        }
+        Self { colour: look.horizon, inverse: 1.0 / look.haze }
     }
 
     /// Share of the light that comes through from this depth, in 1/256.
@@ -81,12 +73,7 @@ impl Fog {
         let lost = (256.0 - keep) * 255.0;
         let factor = light.map(|c| (c * keep) as u32);
         let plus = self.colour.map(|c| (c * lost) as u32);
-        Shading {
-            rb: factor[0] | factor[2] << 16,
-            g: factor[1],
-            plus_rb: plus[0] | plus[2] << 16,
-            plus_g: plus[1],
-        }
+        Shading { rb: factor[0] | factor[2] << 16, g: factor[1], plus_rb: plus[0] | plus[2] << 16, plus_g: plus[1] }
     }
 }
 

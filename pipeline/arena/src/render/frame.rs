@@ -22,10 +22,7 @@ pub struct Frame {
 
 impl Frame {
     pub fn new() -> Self {
-        Self {
-            colour: [Group([0; WIDTH]); SIDE * GROUPS],
-            near: [Group([0.0; WIDTH]); SIDE * GROUPS],
-        }
+        Self { colour: [Group([0; WIDTH]); SIDE * GROUPS], near: [Group([0.0; WIDTH]); SIDE * GROUPS] }
     }
 
     /// Forgets what was drawn. Colours may stay: the backdrop covers whatever no object does.

@@ -3,7 +3,7 @@
 use super::camera::{Camera, FOCAL, MIDDLE, NEAREST};
 use super::frame::{Frame, GROUPS, SIDE};
 use crate::math::{V3, clamp};
-use crate::simd::{Isa, Lanes, WIDTH, kernel, shade};
+use crate::simd::{Isa, Lanes, WIDTH, kernel, ramp, shade, twice};
 use crate::world::scene::Beam;
 
 /// A patch of light: strongest on its axis, fading sideways and upwards.
@@ -122,10 +122,9 @@ fn light_lanes<L: Lanes>(l: L, frame: &mut Frame, job: &Job) {
             }
             let k = l.trunc(l.mul(l.mul(rest, rest), l.splat(job.strength)));
             let left = l.isub(l.int(256), k);
-            let twice = |x: L::I| l.ior(x, l.shl::<16>(x));
-            let plus_rb = l.mul_halves(l.int(job.rb), twice(k));
+            let plus_rb = l.mul_halves(l.int(job.rb), twice(l, k));
             let plus_g = l.mul_halves(l.int(job.g), k);
-            let colour = shade(l, l.load_int(&frame.colour[at].0), twice(left), left, plus_rb, plus_g);
+            let colour = shade(l, l.load_int(&frame.colour[at].0), twice(l, left), left, plus_rb, plus_g);
             l.store_int(mask, colour, &mut frame.colour[at].0);
         }
     }
@@ -200,8 +199,8 @@ fn darken_lanes<L: Lanes>(l: L, frame: &mut Frame, job: &Shadow) {
         for group in job.columns[0] / WIDTH..=(job.columns[1] - 1) / WIDTH {
             let at = row * GROUPS + group;
             let cs = l.add(l.splat((group * WIDTH) as f32), l.steps());
-            let x = l.add(l.splat(x0), l.mul(cs, l.splat(t * job.ray[1][0])));
-            let y = l.add(l.splat(y0), l.mul(cs, l.splat(t * job.ray[1][1])));
+            let x = ramp(l, cs, x0, t * job.ray[1][0]);
+            let y = ramp(l, cs, y0, t * job.ray[1][1]);
             let rest = l.max(l.sub(one, l.add(l.mul(x, x), l.mul(y, y))), zero);
             let near = l.load(&frame.near[at].0);
             let surface = l.both(l.gt(near, l.splat(from)), l.gt(l.splat(to), near));
@@ -210,9 +209,8 @@ fn darken_lanes<L: Lanes>(l: L, frame: &mut Frame, job: &Shadow) {
                 continue;
             }
             let k = l.isub(l.int(256), l.trunc(l.mul(rest, l.splat(130.0))));
-            let both = l.ior(k, l.shl::<16>(k));
             let none = l.int(0);
-            let colour = shade(l, l.load_int(&frame.colour[at].0), both, k, none, none);
+            let colour = shade(l, l.load_int(&frame.colour[at].0), twice(l, k), k, none, none);
             l.store_int(mask, colour, &mut frame.colour[at].0);
         }
     }

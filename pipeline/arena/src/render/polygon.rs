@@ -7,7 +7,7 @@
 use super::camera::{Camera, FOCAL, Fog, MIDDLE, NEAREST, Shading};
 use super::frame::{Frame, GROUPS, Group, SIDE};
 use crate::math::{V3, dot, lerp};
-use crate::simd::{Isa, Lanes, WIDTH, kernel, shade};
+use crate::simd::{Isa, Lanes, WIDTH, bound, kernel, ramp, shade};
 use crate::texture::{LEVELS, SIZE, Surface, textures};
 use crate::world::scene::{CORNERS, Face};
 
@@ -23,19 +23,11 @@ impl Affine {
     /// The function whose value at screen (sx, sy) is `q . ray`, where ray = ((sx - M) / F, (M - sy) / F, 1).
     fn of(q: V3) -> Self {
         let (dx, dy) = (q[0] / FOCAL, -q[1] / FOCAL);
-        Self {
-            dx,
-            dy,
-            c: q[2] - MIDDLE * (dx + dy),
-        }
+        Self { dx, dy, c: q[2] - MIDDLE * (dx + dy) }
     }
 
     fn plus(self, other: Self, factor: f32) -> Self {
-        Self {
-            dx: self.dx + factor * other.dx,
-            dy: self.dy + factor * other.dy,
-            c: self.c + factor * other.c,
-        }
+        Self { dx: self.dx + factor * other.dx, dy: self.dy + factor * other.dy, c: self.c + factor * other.c }
     }
 }
 
@@ -43,6 +35,9 @@ impl Affine {
 pub struct Spans {
     left: [Group<f32>; GROUPS],
     right: [Group<f32>; GROUPS],
+    /// The same as pixels: the first, and one past the last.
+    first: [Group<u32>; GROUPS],
+    end: [Group<u32>; GROUPS],
 }
 
 impl Spans {
@@ -50,6 +45,8 @@ impl Spans {
         Self {
             left: [Group([0.0; WIDTH]); GROUPS],
             right: [Group([0.0; WIDTH]); GROUPS],
+            first: [Group([0; WIDTH]); GROUPS],
+            end: [Group([0; WIDTH]); GROUPS],
         }
     }
 }
@@ -94,10 +91,7 @@ impl Job<'_> {
     fn tone(&self, depth: f32) -> Tone {
         let coarse = self.density * depth;
         let levels = [1.4, 2.8, 5.6, 11.2];
-        Tone {
-            level: levels.iter().map(|&l| usize::from(coarse > l)).sum(),
-            shading: self.fog.on(self.light, depth),
-        }
+        Tone { level: levels.iter().map(|&l| usize::from(coarse > l)).sum(), shading: self.fog.on(self.light, depth) }
     }
 }
 
@@ -203,12 +197,7 @@ fn project(outline: &[V3], edges: &mut [Edge; CORNERS + 1]) -> Option<[usize; 2]
         // From the upper to the lower end, so that two faces that share an edge compute the same columns.
         let (a, b) = if a[1] <= b[1] { (a, b) } else { (b, a) };
         let slope = (b[0] - a[0]) / (b[1] - a[1]);
-        *edge = Edge {
-            from: pixel(a[1]),
-            to: pixel(b[1]),
-            start: a[0] + (0.5 - a[1]) * slope,
-            slope,
-        };
+        *edge = Edge { from: pixel(a[1]), to: pixel(b[1]), start: a[0] + (0.5 - a[1]) * slope, slope };
     }
     Some(rows)
 }
@@ -223,7 +212,7 @@ kernel! {
 fn find_spans<L: Lanes>(l: L, spans: &mut Spans, job: &Job) {
     let groups = job.rows[0] / WIDTH..(job.rows[1] - 1) / WIDTH + 1;
     spans.left[groups.clone()].fill(Group([SIDE as f32; WIDTH]));
-    spans.right[groups].fill(Group([0.0; WIDTH]));
+    spans.right[groups.clone()].fill(Group([0.0; WIDTH]));
     for edge in &job.edges[..job.count] {
         if edge.from >= edge.to {
             continue;
@@ -232,12 +221,23 @@ fn find_spans<L: Lanes>(l: L, spans: &mut Spans, job: &Job) {
         for group in edge.from / WIDTH..(edge.to - 1) / WIDTH + 1 {
             let rows = l.add(l.splat((group * WIDTH) as f32), l.steps());
             let mask = l.both(l.gt(rows, first), l.gt(last, rows));
-            let columns = l.add(l.splat(edge.start), l.mul(rows, l.splat(edge.slope)));
+            let columns = ramp(l, rows, edge.start, edge.slope);
             let (left, right) = (&mut spans.left[group].0, &mut spans.right[group].0);
             l.store(mask, l.min(columns, l.load(left)), left);
             l.store(mask, l.max(columns, l.load(right)), right);
         }
     }
+    let all = l.gt(l.splat(1.0), l.splat(0.0));
+    for group in groups {
+        l.store_int(all, pixels(l, &spans.left[group]), &mut spans.first[group].0);
+        l.store_int(all, pixels(l, &spans.right[group]), &mut spans.end[group].0);
+    }
+}
+
+/// As [`pixel`], for sixteen rows.
+#[inline(always)]
+fn pixels<L: Lanes>(l: L, columns: &Group<f32>) -> L::I {
+    l.trunc(l.add(bound(l, l.load(&columns.0), 0.0, SIDE as f32), l.splat(0.5)))
 }
 
 #[inline(always)]
@@ -246,22 +246,20 @@ fn fill_lanes<L: Lanes>(l: L, frame: &mut Frame, spans: &mut Spans, job: &Job) {
     let steps = l.steps();
     let (near_dx, u_dx, v_dx) = (l.splat(job.near.dx), l.splat(job.u.dx), l.splat(job.v.dx));
     for row in job.rows[0]..job.rows[1] {
-        let (left, right) = (spans.left[row / WIDTH].0[row % WIDTH], spans.right[row / WIDTH].0[row % WIDTH]);
-        let (a, b) = (pixel(left), pixel(right));
+        let (at_row, in_row) = (row / WIDTH, row % WIDTH);
+        let (a, b) = (spans.first[at_row].0[in_row] as usize, spans.end[at_row].0[in_row] as usize);
         if a >= b {
             continue;
         }
         let y = row as f32 + 0.5;
         let near_row = job.near.c + job.near.dy * y;
-        let u_row = l.splat(job.u.c + job.u.dy * y);
-        let v_row = l.splat(job.v.c + job.v.dy * y);
-        let (low, high) = (l.splat(a as f32), l.splat(b as f32));
+        let (low, high) = (l.splat(spans.left[at_row].0[in_row]), l.splat(spans.right[at_row].0[in_row]));
         for group in a / WIDTH..=(b - 1) / WIDTH {
             let x0 = (group * WIDTH) as f32 + 0.5;
             let at = row * GROUPS + group;
             let xs = l.add(l.splat(x0), steps);
             let near = l.add(l.splat(near_row), l.mul(near_dx, xs));
-            let inside = l.both(l.gt(xs, low), l.gt(high, xs));
+            let inside = l.without(l.gt(xs, low), l.gt(xs, high));
             let mask = l.both(inside, l.gt(near, l.load(&frame.near[at].0)));
             if !l.any(mask) {
                 continue;
@@ -275,6 +273,8 @@ fn fill_lanes<L: Lanes>(l: L, frame: &mut Frame, spans: &mut Spans, job: &Job) {
                     job.tone(1.0 / if middle > 1e-3 { middle } else { 1e-3 })
                 }
             };
+            let u_row = l.splat(job.u.c + job.u.dy * y);
+            let v_row = l.splat(job.v.c + job.v.dy * y);
             let z = l.div(l.splat(1.0), near);
             let scale = l.splat(SCALES[level]);
             let zs = l.mul(z, scale);
@@ -291,7 +291,8 @@ fn fill_lanes<L: Lanes>(l: L, frame: &mut Frame, spans: &mut Spans, job: &Job) {
             };
             let index = l.iadd(l.int(job.surface.offset[level]), l.iadd(v, l.iand(u, wrap)));
             let texel = l.gather(job.texels, index);
-            let colour = shade(l, texel, l.int(shading.rb), l.int(shading.g), l.int(shading.plus_rb), l.int(shading.plus_g));
+            let colour =
+                shade(l, texel, l.int(shading.rb), l.int(shading.g), l.int(shading.plus_rb), l.int(shading.plus_g));
             l.store_int(mask, colour, &mut frame.colour[at].0);
             l.store(mask, near, &mut frame.near[at].0);
         }

@@ -45,10 +45,7 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     fn steps(self) -> Self::F {
-        op!([
-            _mm256_setr_ps(0., 1., 2., 3., 4., 5., 6., 7.),
-            _mm256_setr_ps(8., 9., 10., 11., 12., 13., 14., 15.)
-        ])
+        op!([_mm256_setr_ps(0., 1., 2., 3., 4., 5., 6., 7.), _mm256_setr_ps(8., 9., 10., 11., 12., 13., 14., 15.)])
     }
     #[inline(always)]
     fn load(self, from: &[f32; WIDTH]) -> Self::F {

@@ -6,11 +6,11 @@
 //! across lanes. A group is always 16 pixels whatever the register width, so that values computed once a group agree
 //! as well. Lanes that a mask hides may hold anything; they are never stored.
 
-mod portable;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod portable;
 
 pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
@@ -146,6 +146,25 @@ pub fn shade<L: Lanes>(l: L, colour: L::I, rb: L::I, g: L::I, plus_rb: L::I, plu
     l.ior(red_blue, green)
 }
 
+/// A value below 65536 in both 16-bit halves. (Helpers of kernels are functions, not closures: a closure that is not
+/// inlined would run without the wide instructions.)
+#[inline(always)]
+pub fn twice<L: Lanes>(l: L, x: L::I) -> L::I {
+    l.ior(x, l.shl::<16>(x))
+}
+
+/// `start + columns * step`.
+#[inline(always)]
+pub fn ramp<L: Lanes>(l: L, columns: L::F, start: f32, step: f32) -> L::F {
+    l.add(l.splat(start), l.mul(columns, l.splat(step)))
+}
+
+/// The value, not below `low` nor above `high`; `low` if it is not a number.
+#[inline(always)]
+pub fn bound<L: Lanes>(l: L, x: L::F, low: f32, high: f32) -> L::F {
+    l.min(l.max(x, l.splat(low)), l.splat(high))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +174,16 @@ mod tests {
         let (x, y) = (l.load(a), l.load(b));
         let (mut f, mut i) = ([0.0; WIDTH], [0; WIDTH]);
         let all = l.gt(l.splat(1.0), l.splat(0.0));
-        for v in [l.add(x, y), l.sub(x, y), l.mul(x, y), l.div(x, y), l.min(x, y), l.max(x, y), l.sqrt(l.mul(x, x)), l.steps()] {
+        for v in [
+            l.add(x, y),
+            l.sub(x, y),
+            l.mul(x, y),
+            l.div(x, y),
+            l.min(x, y),
+            l.max(x, y),
+            l.sqrt(l.mul(x, x)),
+            l.steps(),
+        ] {
             l.store(all, v, &mut f);
             out.extend(f.map(f32::to_bits));
         }

@@ -97,10 +97,7 @@ impl Ground {
 
     /// Colour under a point; `None` over the void.
     pub fn colour(&self, x: f32, y: f32) -> Option<[f32; 3]> {
-        Self::index(x, y)
-            .map(|i| self.texels[i])
-            .filter(|t| t >> 24 != 0)
-            .map(unpack)
+        Self::index(x, y).map(|i| self.texels[i]).filter(|t| t >> 24 != 0).map(unpack)
     }
 }
 
@@ -138,11 +135,7 @@ pub fn sides(outline: &[[f32; 2]]) -> impl Iterator<Item = ([f32; 2], [f32; 2])>
 pub fn to_segment(x: f32, y: f32, a: [f32; 2], b: [f32; 2]) -> f32 {
     let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
     let l2 = dx * dx + dy * dy;
-    let t = if l2 > 0.0 {
-        clamp(((x - a[0]) * dx + (y - a[1]) * dy) / l2, 0.0, 1.0)
-    } else {
-        0.0
-    };
+    let t = if l2 > 0.0 { clamp(((x - a[0]) * dx + (y - a[1]) * dy) / l2, 0.0, 1.0) } else { 0.0 };
     let (ex, ey) = (x - a[0] - t * dx, y - a[1] - t * dy);
     (ex * ex + ey * ey).sqrt()
 }
@@ -173,13 +166,7 @@ struct Shade {
 
 /// Sunlight and closeness for every texel.
 fn shadows(plan: &Plan) -> Vec<Shade> {
-    let mut shade = vec![
-        Shade {
-            sun: 1.0,
-            open: 1.0
-        };
-        TEXELS * TEXELS
-    ];
+    let mut shade = vec![Shade { sun: 1.0, open: 1.0 }; TEXELS * TEXELS];
     let sun = plan.lighting.sun;
     // A shadow moves this far for each metre of height.
     let (kx, ky) = (-sun[0] / sun[2], -sun[1] / sun[2]);

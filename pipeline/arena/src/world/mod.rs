@@ -98,35 +98,26 @@ pub struct World {
     /// Left, middle, right.
     pub pads: Vec<Pad>,
     pub spawns: Vec<Spawn>,
-    /// First index into `listed` of each cell, and one more.
-    starts: Vec<u32>,
-    listed: Vec<u16>,
+    cells: Cells,
     routes: OnceLock<Routes>,
 }
 
-impl World {
-    #[expect(clippy::too_many_arguments, reason = "called once, by the builder, with the parts by name")]
-    fn new(
-        name: &'static str,
-        limit: u32,
-        look: Look,
-        ground: Ground,
-        solids: Vec<Solid>,
-        objects: Vec<Object>,
-        beams: Vec<Beam>,
-        pads: Vec<Pad>,
-        spawns: Vec<Spawn>,
-    ) -> Self {
+/// The grid: which solids are near each cell.
+struct Cells {
+    /// First index into `listed` of each cell, and one more.
+    starts: Vec<u32>,
+    listed: Vec<u16>,
+}
+
+impl Cells {
+    fn sort(solids: &[Solid]) -> Self {
         let (mut starts, mut listed) = (vec![0], Vec::new());
         for cell in 0..CELLS * CELLS {
             let x = -HALF + (cell % CELLS) as f32 * CELL;
             let y = -HALF + (cell / CELLS) as f32 * CELL;
             for (i, solid) in solids.iter().enumerate() {
-                let nearest = [
-                    clamp(solid.center[0], x, x + CELL),
-                    clamp(solid.center[1], y, y + CELL),
-                ];
-                let (dx, dy) = (solid.center[0] - nearest[0], solid.center[1] - nearest[1]);
+                let [cx, cy] = solid.center;
+                let (dx, dy) = (cx - clamp(cx, x, x + CELL), cy - clamp(cy, y, y + CELL));
                 let reach = solid.reach() + MARGIN;
                 if dx * dx + dy * dy < reach * reach {
                     listed.push(i as u16);
@@ -134,22 +125,11 @@ impl World {
             }
             starts.push(listed.len() as u32);
         }
-        Self {
-            name,
-            limit,
-            look,
-            ground,
-            solids,
-            objects,
-            beams,
-            pads,
-            spawns,
-            starts,
-            listed,
-            routes: OnceLock::new(),
-        }
+        Self { starts, listed }
     }
+}
 
+impl World {
     /// Ways round the obstacles, surveyed at the first call.
     pub fn routes(&self) -> &Routes {
         self.routes.get_or_init(|| Routes::survey(self))
@@ -159,8 +139,8 @@ impl World {
     pub fn near(&self, x: f32, y: f32) -> impl Iterator<Item = &Solid> {
         let cell = |v: f32| clamp((v + HALF) / CELL, 0.0, CELLS as f32 - 1.0) as usize;
         let i = cell(y) * CELLS + cell(x);
-        let range = self.starts[i] as usize..self.starts[i + 1] as usize;
-        self.listed[range].iter().map(|&i| &self.solids[usize::from(i)])
+        let range = self.cells.starts[i] as usize..self.cells.starts[i + 1] as usize;
+        self.cells.listed[range].iter().map(|&i| &self.solids[usize::from(i)])
     }
 }
 
@@ -177,10 +157,7 @@ pub fn world(name: &str) -> Result<&'static World, Error> {
         .iter()
         .position(|n| *n == name)
         .map(|i| WORLDS[i].get_or_init(builders[i]))
-        .ok_or_else(|| Error::UnknownMap {
-            name: name.into(),
-            known: names().join(", "),
-        })
+        .ok_or_else(|| Error::UnknownMap { name: name.into(), known: names().join(", ") })
 }
 
 #[cfg(test)]

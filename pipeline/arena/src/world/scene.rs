@@ -132,25 +132,15 @@ impl Face {
         };
         let (u_scale, v_scale) = match skin.lay {
             Lay::PerMetre(s) => (s, s),
-            Lay::Fit(a, b) => (
-                a * texture_size / length(points[1], points[0]),
-                b * texture_size / length(points[2], points[1]),
-            ),
+            Lay::Fit(a, b) => {
+                (a * texture_size / length(points[1], points[0]), b * texture_size / length(points[2], points[1]))
+            }
         };
         let u_axis = u.map(|c| c * u_scale);
         let v_axis = v.map(|c| c * v_scale);
         // A hair above zero, so that rounding never makes a column negative.
-        let low = |axis: V3| {
-            points
-                .iter()
-                .map(|&p| dot(axis, p))
-                .fold(f32::INFINITY, f32::min)
-        };
-        let light = if skin.glow {
-            [1.0; 3]
-        } else {
-            lighting.on(normal)
-        };
+        let low = |axis: V3| points.iter().map(|&p| dot(axis, p)).fold(f32::INFINITY, f32::min);
+        let light = if skin.glow { [1.0; 3] } else { lighting.on(normal) };
         Self {
             corners,
             count,

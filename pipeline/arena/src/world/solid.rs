@@ -35,19 +35,12 @@ impl Solid {
     /// World to local coordinates.
     pub fn local(&self, x: f32, y: f32) -> [f32; 2] {
         let (dx, dy) = (x - self.center[0], y - self.center[1]);
-        [
-            dx * self.axis[0] + dy * self.axis[1],
-            dy * self.axis[0] - dx * self.axis[1],
-        ]
+        [dx * self.axis[0] + dy * self.axis[1], dy * self.axis[0] - dx * self.axis[1]]
     }
 
     /// Radius of a circle round the centre that holds the footprint.
     pub fn reach(&self) -> f32 {
-        if self.round {
-            self.half[0]
-        } else {
-            (self.half[0] * self.half[0] + self.half[1] * self.half[1]).sqrt()
-        }
+        if self.round { self.half[0] } else { (self.half[0] * self.half[0] + self.half[1] * self.half[1]).sqrt() }
     }
 
     /// Highest point of the top.
@@ -60,17 +53,10 @@ impl Solid {
         let p = self.local(x, y);
         let (out, gap, ly) = if self.round {
             let d = (p[0] * p[0] + p[1] * p[1]).sqrt();
-            let out = if d > 1e-6 {
-                [p[0] / d, p[1] / d]
-            } else {
-                [0.0, -1.0]
-            };
+            let out = if d > 1e-6 { [p[0] / d, p[1] / d] } else { [0.0, -1.0] };
             (out, d - self.half[0], clamp(p[1], -self.half[0], self.half[0]))
         } else {
-            let q = [
-                clamp(p[0], -self.half[0], self.half[0]),
-                clamp(p[1], -self.half[1], self.half[1]),
-            ];
+            let q = [clamp(p[0], -self.half[0], self.half[0]), clamp(p[1], -self.half[1], self.half[1])];
             let (dx, dy) = (p[0] - q[0], p[1] - q[1]);
             let d = (dx * dx + dy * dy).sqrt();
             if d > 1e-6 {
@@ -86,10 +72,7 @@ impl Solid {
             }
         };
         Contact {
-            out: [
-                out[0] * self.axis[0] - out[1] * self.axis[1],
-                out[0] * self.axis[1] + out[1] * self.axis[0],
-            ],
+            out: [out[0] * self.axis[0] - out[1] * self.axis[1], out[0] * self.axis[1] + out[1] * self.axis[0]],
             gap,
             top: self.top + self.slope * ly,
         }
