@@ -64,7 +64,9 @@ pub enum Error {
         position: Option<Position>,
     },
     /// A statement that would change something.
-    #[error("{statement} is not allowed here: only SELECT, EXPLAIN, SHOW and DESCRIBE run; write a result with a query stage or --output")]
+    #[error(
+        "{statement} is not allowed here: only SELECT, EXPLAIN, SHOW and DESCRIBE run; write a result with a query stage or --output"
+    )]
     Forbidden {
         /// The statement's first words.
         statement: String,

@@ -36,8 +36,7 @@ pub(crate) fn dataset_tables(root: &Path) -> Result<Vec<TableFiles>> {
         return Err(Error::data(root, message));
     }
     let committed: BTreeSet<OsString> = episodes.iter().filter_map(|p| p.file_name().map(OsString::from)).collect();
-    let mut tables =
-        vec![TableFiles { name: "episodes".to_owned(), files: episodes, order: &["episode_id"] }];
+    let mut tables = vec![TableFiles { name: "episodes".to_owned(), files: episodes, order: &["episode_id"] }];
     for folder in folders(root)? {
         let Some(name) = folder.file_name().and_then(|n| n.to_str()).map(str::to_owned) else { continue };
         if name == "episodes" || name.starts_with('.') {
@@ -77,8 +76,10 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(Error::io(folder, e)),
     };
-    let mut paths =
-        listing.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(|e| Error::io(folder, e))?;
+    let mut paths = listing
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| Error::io(folder, e))?;
     paths.sort();
     Ok(paths)
 }

@@ -51,10 +51,7 @@ pub(crate) struct AtomicParquet {
 
 impl AtomicParquet {
     pub(crate) fn create(path: &Path, schema: SchemaRef) -> Result<Self> {
-        let name = path
-            .file_name()
-            .ok_or_else(|| Error::data(path, "not a file name"))?
-            .to_string_lossy();
+        let name = path.file_name().ok_or_else(|| Error::data(path, "not a file name"))?.to_string_lossy();
         // The process id keeps two writers of one table from sharing a temporary file.
         let temporary = path.with_file_name(format!(".tmp-{name}-{}", std::process::id()));
         let level = ZstdLevel::try_new(3).map_err(|e| Error::Internal(e.to_string()))?;

@@ -103,9 +103,7 @@ pub(crate) fn bind<T: VisitMut>(tree: &mut T, params: &Params) -> Result<()> {
         return Err(error);
     }
     match params.keys().find(|name| !used.contains_key(name.as_str())) {
-        Some(name) => {
-            Err(Error::UnusedParameter { name: name.clone(), near: nearest(name, used.keys().copied()) })
-        }
+        Some(name) => Err(Error::UnusedParameter { name: name.clone(), near: nearest(name, used.keys().copied()) }),
         None => Ok(()),
     }
 }

@@ -16,10 +16,12 @@ use datafusion::execution::cache::default_cache::DefaultCache;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use futures::StreamExt;
+use futures::channel::mpsc;
+use futures::{SinkExt, StreamExt};
+use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result, nearest};
 use crate::files::{dataset_tables, parquet_files};
@@ -34,6 +36,9 @@ const FOOTER_CACHE: usize = 256 << 20;
 
 /// How often a running query looks at the stop closure.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Stack of a worker. Plans are trees and planned and run by recursion, whose frames are large in a debug build.
+const STACK: usize = 16 << 20;
 
 /// Returns true when the query should end.
 pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -91,6 +96,7 @@ impl Session {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("playhouse-query")
+            .thread_stack_size(STACK)
             .enable_all()
             .build()
             .map_err(|e| Error::Internal(format!("cannot start the query threads: {e}")))?;
@@ -145,8 +151,7 @@ impl Session {
             let message = format!("table {table} cannot be made from no batches: its columns are unknown");
             return Err(Error::Sql { message, position: None });
         };
-        let provider =
-            MemTable::try_new(first.schema(), vec![batches]).map_err(|e| Error::from_engine(e, "", None))?;
+        let provider = MemTable::try_new(first.schema(), vec![batches]).map_err(|e| Error::from_engine(e, "", None))?;
         self.register(schema, table, Arc::new(provider))
     }
 
@@ -286,24 +291,35 @@ impl Session {
     }
 
     fn run(&self, sql: &str, params: &Params, state: SessionState) -> Result<Rows<'_>> {
-        let task = state.task_ctx();
+        let context = state.task_ctx();
         let plan = self.plan(sql, params, state)?;
         let schema = plain_schema(&plan.schema());
-        // Some operators spawn as they start, so this too happens inside the runtime.
-        let stream = self.block(sql, async { execute_stream(plan, task) })?;
-        Ok(Rows { session: self, sql: sql.to_owned(), stream: Some(stream), schema })
+        // Two batches ahead: the query works while the caller looks at a batch, and no further.
+        let (mut sender, receiver) = mpsc::channel(2);
+        let task = self.runtime.spawn(async move {
+            let mut stream = match execute_stream(plan, context) {
+                Ok(stream) => stream,
+                Err(error) => return drop(sender.send(Err(error)).await),
+            };
+            while let Some(batch) = stream.next().await {
+                if sender.send(batch).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Rows { session: self, sql: sql.to_owned(), receiver, task: Some(task), schema })
     }
 
     fn plan(&self, sql: &str, params: &Params, state: SessionState) -> Result<Arc<dyn ExecutionPlan>> {
         let statement = prepare(sql, params)?;
         self.resolve_tables(&statement, sql, &state)?;
-        let read_only =
-            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        self.block(sql, async {
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let planned = self.runtime.spawn(async move {
             let plan = state.statement_to_plan(statement).await?;
             read_only.verify_plan(&plan)?;
             state.create_physical_plan(&plan).await
-        })
+        });
+        self.block(sql, async { planned.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))? })
     }
 
     /// Names the first table that does not exist, with its neighbours, before the planner gives up on it.
@@ -360,7 +376,9 @@ impl fmt::Debug for Session {
 pub struct Rows<'a> {
     session: &'a Session,
     sql: String,
-    stream: Option<SendableRecordBatchStream>,
+    receiver: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
+    /// Gone when the query has ended.
+    task: Option<JoinHandle<()>>,
     schema: SchemaRef,
 }
 
@@ -375,17 +393,33 @@ impl Iterator for Rows<'_> {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let stream = self.stream.as_mut()?;
-        let next = self.session.block(&self.sql, async { stream.next().await.transpose() });
-        let item = match next {
-            Ok(Some(batch)) => Some(plain_batch(batch, &self.schema)),
-            Ok(None) => None,
-            Err(error) => Some(Err(error)),
-        };
+        let task = self.task.as_mut()?;
+        let next = self.session.block(&self.sql, async {
+            match self.receiver.next().await {
+                Some(batch) => batch.map(Some),
+                // No more rows because the query ended, or because it panicked: the task knows.
+                None => task.await.map(|()| None).map_err(|e| DataFusionError::ExecutionJoin(Box::new(e))),
+            }
+        });
+        let item = next.and_then(|batch| batch.map(|batch| plain_batch(batch, &self.schema)).transpose()).transpose();
         if !matches!(item, Some(Ok(_))) {
-            self.stream = None;
+            self.end();
         }
         item
+    }
+}
+
+impl Rows<'_> {
+    fn end(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Rows<'_> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

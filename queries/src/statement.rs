@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{
     ObjectName, SetExpr, Spanned, Statement as SqlStatement, visit_expressions, visit_relations,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::resolve::resolve_table_references;
 
 use crate::error::{Error, Position, Result, syntax_error};
 use crate::params::{Params, bind, placeholder};

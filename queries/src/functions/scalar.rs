@@ -33,9 +33,8 @@ pub(super) struct Spec {
 impl Spec {
     pub(super) fn build(self) -> ScalarUDF {
         let section = DocSection { include: true, label: "Playhouse", description: None };
-        let documentation = Documentation::builder(section, self.description, self.syntax)
-            .with_sql_example(self.example)
-            .build();
+        let documentation =
+            Documentation::builder(section, self.description, self.syntax).with_sql_example(self.example).build();
         ScalarUDF::new_from_impl(Scalar {
             name: self.name,
             signature: Signature::exact(self.arguments, Volatility::Immutable),

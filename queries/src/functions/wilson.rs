@@ -46,7 +46,8 @@ mod tests {
     #[test]
     fn agrees_with_published_values() {
         // Newcombe 1998, table I, method 3 (score): 81/263, 15/148, 0/20, 1/29.
-        let published = [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)];
+        let published =
+            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)];
         for (k, n, low, high) in published {
             let found = interval(k, n);
             assert!((found.0 - low).abs() < 5e-5 && (found.1 - high).abs() < 5e-5, "{k}/{n}: {found:?}");

@@ -33,9 +33,7 @@ pub(super) fn episodes(root: &Path, files: &[PathBuf]) -> Result<DataFrame> {
 pub(super) fn scan(root: &Path, files: &[PathBuf]) -> Result<LazyFrame> {
     let paths = files.iter().map(|file| PlRefPath::try_from_path(file)).collect::<Result<Vec<_>, _>>();
     let options = ScanArgsParquet { glob: false, ..Default::default() };
-    paths
-        .and_then(|paths| LazyFrame::scan_parquet_files(paths.into(), options))
-        .map_err(|e| failed(root, &e))
+    paths.and_then(|paths| LazyFrame::scan_parquet_files(paths.into(), options)).map_err(|e| failed(root, &e))
 }
 
 pub(super) fn lazy(frame: &DataFrame) -> LazyFrame {

@@ -80,7 +80,8 @@ fn a_parameter_is_a_value_and_never_sql() {
         assert_eq!(count(&session, by_outcome, &bind(attack)), 0, "{attack}");
         // The value comes back as it went in.
         let echoed = session.query("select $wanted as v", &bind(attack)).unwrap();
-        let text = echoed[0].column(0).as_any().downcast_ref::<arrow::array::StringArray>().unwrap().value(0).to_owned();
+        let text =
+            echoed[0].column(0).as_any().downcast_ref::<arrow::array::StringArray>().unwrap().value(0).to_owned();
         assert_eq!(text, attack);
     }
 }
@@ -117,7 +118,8 @@ fn missing_and_unused_parameters_are_named() {
     let unused = session.query("select $stride", &params).unwrap_err();
     assert!(matches!(&unused, Error::UnusedParameter { name, .. } if name == "lenght"), "{unused}");
     // In a subquery, a limit and a window frame too.
-    let sql = "select * from (select episode_id from play.episodes where num_steps > $a limit $b) where episode_id > $c";
+    let sql =
+        "select * from (select episode_id from play.episodes where num_steps > $a limit $b) where episode_id > $c";
     let found = inspect(sql).unwrap();
     assert_eq!(found.parameters.into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
     assert_eq!(found.tables.into_iter().collect::<Vec<_>>(), ["play.episodes"]);
@@ -169,10 +171,10 @@ fn a_stop_ends_a_query_that_would_not_end() {
     let dataset = fixture::dataset();
     let begun = Instant::now();
     let stop = Arc::new(move || begun.elapsed() > Duration::from_millis(300));
-    let session =
-        Session::new(&SessionOptions { threads: Some(2), memory_limit: None, stop: Some(stop) }).unwrap();
+    let session = Session::new(&SessionOptions { threads: Some(2), memory_limit: None, stop: Some(stop) }).unwrap();
     session.register_dataset("", dataset.path()).unwrap();
-    let endless = "select sum(p.t * q.t * r.t * s.t) from steps p cross join steps q cross join steps r cross join steps s";
+    let endless =
+        "select sum(p.t * q.t * r.t * s.t) from steps p cross join steps q cross join steps r cross join steps s";
     let error = session.query(endless, &Params::new()).unwrap_err();
     assert!(matches!(error, Error::Cancelled), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());

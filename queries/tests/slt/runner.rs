@@ -49,7 +49,9 @@ pub fn run(name: &str, text: &str, database: &mut dyn Database) -> (String, Vec<
             }
             (line, outcome) => match (line.strip_prefix("statement error "), outcome) {
                 (Some(part), Err(message)) if message.contains(part) => {}
-                (Some(part), Err(message)) => failures.push(format!("{place}\nexpected an error with {part:?}: {message}")),
+                (Some(part), Err(message)) => {
+                    failures.push(format!("{place}\nexpected an error with {part:?}: {message}"))
+                }
                 (Some(_), Ok(_)) => failures.push(format!("{place}\nran, and should have failed")),
                 (None, Err(message)) => failures.push(format!("{place}\n{message}")),
                 (None, Ok(_)) => failures.push(format!("{place}\nunknown record {line:?}")),

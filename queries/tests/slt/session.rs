@@ -72,7 +72,9 @@ fn output_is_atomic_and_the_same_on_any_number_of_threads() {
         let session = session(threads);
         session.register_dataset("", dataset.path()).unwrap();
         let mut bytes = Vec::new();
-        for name in ["windows", "curation", "preference_pairs", "outliers", "idle", "action_rates", "sft_demonstrations"] {
+        for name in
+            ["windows", "curation", "preference_pairs", "outliers", "idle", "action_rates", "sft_demonstrations"]
+        {
             let sql = library::get(name).unwrap();
             let path = out.path().join(format!("{name}.parquet"));
             session.write_parquet(sql, &library::defaults(sql), &path).unwrap();
