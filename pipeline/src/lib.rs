@@ -18,6 +18,9 @@
 //! [`engine`] decides what must run and keeps the books, [`stages`] knows how each kind is done.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cli;
+pub mod doctor;
+pub mod engine;
 pub mod env;
 pub mod evaluate;
 pub mod import;

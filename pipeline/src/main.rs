@@ -1,2 +1,5 @@
-//! The `playhouse` binary: a thin match around [`playhouse_pipeline`].
-fn main() {}
+//! The `playhouse` binary. Everything is in the library, where it can be tested.
+
+fn main() -> std::process::ExitCode {
+    playhouse_pipeline::cli::main()
+}

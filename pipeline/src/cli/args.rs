@@ -1,0 +1,383 @@
+//! What can be typed. Nothing here touches the system: each command turns its arguments into what it runs.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Gameplay in, aligned agents out: a lakehouse for gameplay and the pipeline that aligns agents on it.
+#[derive(Debug, Parser)]
+#[command(name = "playhouse", version, max_term_width = 110, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  playhouse run                                   from gameplay to an aligned agent and its report
+  playhouse plan --set target=right               what that would do with another target, and why
+  playhouse run --select pretrain+                one stage and everything after it
+  playhouse sql \"select * from metrics limit 5\"   stage outputs, runs, metrics and checkpoints are tables
+  playhouse import bleeding-edge clips/ human/    recorded gameplay into a dataset
+  playhouse doctor                                what this machine has and what will be used
+
+Exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted.";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Folder for everything that runs write
+    #[arg(long, global = true, default_value = ".playhouse", value_name = "FOLDER")]
+    pub home: PathBuf,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Threads to use [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Memory that one query may take, as in 2GiB [default: no limit]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
+    pub memory: Option<usize>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what a run would do, stage by stage, and why
+    Plan(PlanArgs),
+    /// Run a pipeline; finished stages are skipped, interrupted ones go on
+    Run(RunArgs),
+    /// Ask a question of stage outputs, datasets, runs, metrics and checkpoints
+    Sql(SqlArgs),
+    /// Describe a dataset: shape, distributions, oddities
+    Stats(StatsArgs),
+    /// Bring recorded gameplay into a dataset
+    Import(ImportArgs),
+    /// Let scripted players play the arena into a dataset
+    Record(RecordArgs),
+    /// Check a dataset for damage, and repair what can be
+    Verify(VerifyArgs),
+    /// Make a page that plays an episode
+    Play(PlayArgs),
+    /// Let a model play the arena and count where it ends
+    Evaluate(EvaluateArgs),
+    /// Show what this machine has and what will be used
+    Doctor(DoctorArgs),
+    /// List the built-in pipelines, or show one
+    Definitions(DefinitionsArgs),
+    /// Remove outputs that no pipeline's last run uses
+    Clean(CleanArgs),
+}
+
+/// Which pipeline, with what parameters, and which of its stages.
+#[derive(Debug, Args)]
+pub struct PipelineArgs {
+    /// A built-in pipeline (see `playhouse definitions`) or a .toml file
+    #[arg(default_value = "jumppad")]
+    pub pipeline: String,
+    /// Override a parameter; repeat for more
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Only these stages: `a`, `a+` and all that needs it, `+a` and all that it needs; repeat, or use commas
+    #[arg(long, value_name = "STAGES")]
+    pub select: Vec<String>,
+}
+
+/// `playhouse plan`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse plan
+  playhouse plan jumppad --set target=right --set rollouts=100
+  playhouse plan my.toml --select '+report' --json")]
+pub struct PlanArgs {
+    /// The pipeline.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `playhouse run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse run
+  playhouse run jumppad-small
+  playhouse run jumppad --set target=right
+  playhouse run my.toml --select 'finetune+' --threads 8
+
+Ctrl-C stops at the next checkpoint; the same command goes on from there.")]
+pub struct RunArgs {
+    /// The pipeline.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// One JSON object a line
+    Json,
+    /// Comma-separated, with a header
+    Csv,
+    /// Parquet; needs --output
+    Parquet,
+}
+
+/// `playhouse sql`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse sql \"select outcome, count(*) from play.episodes group by 1 order by 2 desc\"
+  playhouse sql \"select stage, max(step) from metrics group by stage\"
+  playhouse sql --dataset human/ \"select * from episodes where num_steps > $n\" --param n=1000
+  playhouse sql --dataset a=one/ --dataset b=two/ \"select count(*) from a.steps, b.steps\"
+  playhouse sql -f question.sql --format csv > answer.csv
+  echo 'show tables' | playhouse sql")]
+pub struct SqlArgs {
+    /// The query; without it, it is read from --file or from standard input
+    pub query: Option<String>,
+    /// The query (the same as giving it plainly)
+    #[arg(short = 'c', long, conflicts_with = "query", value_name = "QUERY")]
+    pub command: Option<String>,
+    /// Read the query from a file
+    #[arg(short, long, conflicts_with_all = ["query", "command"], value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How to print rows [default: table, or what --output ends in]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Write rows to a file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// A value for $NAME in the query; repeat for more
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub param: Vec<String>,
+    /// A dataset folder: its tables by their own names, or under NAME; repeat for more
+    #[arg(long, value_name = "[NAME=]FOLDER")]
+    pub dataset: Vec<String>,
+    /// Take stage outputs from this pipeline [default: the one that ran last]
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+}
+
+/// `playhouse stats`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse stats human/
+  playhouse stats play --json        the newest output of the stage `play`")]
+pub struct StatsArgs {
+    /// A dataset folder, or a stage whose output is one
+    pub dataset: String,
+    /// Take the stage from this pipeline [default: the one that ran last]
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `playhouse import`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Formats:
+  bleeding-edge    npz clips with `images` and `actions`, as in microsoft/bleeding-edge-gameplay-sample
+
+Examples:
+  playhouse import bleeding-edge clip.npz human/
+  playhouse import bleeding-edge clips/ human/ --option hz=10")]
+pub struct ImportArgs {
+    /// The source's format
+    pub format: String,
+    /// A file, or a folder of them
+    pub source: PathBuf,
+    /// The dataset folder; it is made, or added to
+    pub dataset: PathBuf,
+    /// A setting of the format; repeat for more
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub option: Vec<String>,
+}
+
+/// `playhouse record`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse record play/ --episodes 100
+  playhouse record play/ --map skygarden --persona mixed --episodes 1000 --frames none --seed 7")]
+pub struct RecordArgs {
+    /// The dataset folder to make
+    pub dataset: PathBuf,
+    /// A map of the arena
+    #[arg(long, default_value = "skygarden")]
+    pub map: String,
+    /// Who plays
+    #[arg(long, default_value = "mixed")]
+    pub persona: String,
+    /// Number of episodes
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub episodes: u32,
+    /// Frame codec: jpeg, png, raw, or none to re-render them from seed and actions
+    #[arg(long, default_value = "jpeg")]
+    pub frames: String,
+    /// Seed of the first episode
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `playhouse verify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse verify human/
+  playhouse verify human/ --deep        decode every image too
+  playhouse verify human/ --repair
+
+Exit status 1 if something is wrong and was not repaired.")]
+pub struct VerifyArgs {
+    /// The dataset folder
+    pub dataset: PathBuf,
+    /// Remove what no episode belongs to: leftovers of a crash
+    #[arg(long)]
+    pub repair: bool,
+    /// Decode every image
+    #[arg(long)]
+    pub deep: bool,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `playhouse play`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse play human/ 0 --out episode.html
+  playhouse play rollouts 12 --out episode.html     an episode of the stage `rollouts`")]
+pub struct PlayArgs {
+    /// A dataset folder, or a stage whose output is one
+    pub dataset: String,
+    /// The episode's episode_id
+    pub episode: i64,
+    /// The page to write [default: episode-<EPISODE>.html]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Take the stage from this pipeline [default: the one that ran last]
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+}
+
+/// `playhouse evaluate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse evaluate aligned --episodes 300          the newest model of the stage `aligned`
+  playhouse evaluate model.safetensors --map skygarden --json")]
+pub struct EvaluateArgs {
+    /// A model.safetensors, or a stage whose output is one
+    pub model: String,
+    /// A map of the arena
+    #[arg(long, default_value = "skygarden")]
+    pub map: String,
+    /// Number of episodes
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub episodes: u64,
+    /// Seed of the episodes; another than that of training keeps the test honest
+    #[arg(long, default_value_t = 1_000_003)]
+    pub seed: u64,
+    /// Take the stage from this pipeline [default: the one that ran last]
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `playhouse doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `playhouse definitions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse definitions
+  playhouse definitions jumppad > mine.toml")]
+pub struct DefinitionsArgs {
+    /// The pipeline to show
+    pub name: Option<String>,
+}
+
+/// `playhouse clean`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse clean --dry-run
+  playhouse clean jumppad")]
+pub struct CleanArgs {
+    /// Only this pipeline
+    pub pipeline: Option<String>,
+    /// Say what would go, and keep it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `2GiB`, `512MB`, `1000000`: bytes.
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: usize =
+        text[..digits].parse().map_err(|_| "a size is a whole number with a unit, as in 2GiB".to_owned())?;
+    let unit: usize = match text[digits..].trim().to_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" | "k" => 1 << 10,
+        "mib" | "m" => 1 << 20,
+        "gib" | "g" => 1 << 30,
+        other => return Err(format!("the unit `{other}` is not known; use B, KB, MB, GB, KiB, MiB or GiB")),
+    };
+    number
+        .checked_mul(unit)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "a size is more than nothing and fits in memory".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("2GiB"), Ok(2 << 30));
+        assert_eq!(size("1500"), Ok(1500));
+        assert!(size("GiB").is_err() && size("1 parsec").is_err() && size("0").is_err());
+        assert!(size("99999999999GiB").is_err());
+    }
+
+    #[test]
+    fn every_command_teaches_by_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Examples:") || command.get_name() == "doctor", "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Commands on datasets: `stats`, `import`, `record`, `verify`, `play`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use playhouse_schemas::{VerifyOptions, verify_with};
+use toml::{Table, Value};
+
+use super::args::{ImportArgs, PlayArgs, RecordArgs, StatsArgs, VerifyArgs};
+use super::{Context, json};
+use crate::engine::Error;
+use crate::engine::store::write_atomically;
+use crate::stages::Outcome;
+use crate::{import, report, stages};
+
+/// `playhouse stats`
+pub(super) fn stats(context: &mut Context, args: &StatsArgs) -> Result<()> {
+    let root = context.dataset(&args.dataset, args.pipeline.as_deref())?;
+    let stats = playhouse_queries::stats::dataset(&root)?;
+    if args.json {
+        json(context.out, &stats)?;
+    } else {
+        writeln!(context.out, "{stats}")?;
+    }
+    Ok(())
+}
+
+/// `playhouse import`
+pub(super) fn import(context: &mut Context, args: &ImportArgs) -> Result<()> {
+    let mut options = Table::new();
+    for text in &args.option {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(Error::Usage(format!("--option {text}: write it as name=value, as in --option hz=10")).into());
+        };
+        // What reads as a TOML value is one; everything else is a text.
+        let value = toml::from_str::<Table>(&format!("v = {value}"))
+            .ok()
+            .and_then(|mut table| table.remove("v"))
+            .unwrap_or_else(|| Value::String(value.to_owned()));
+        options.insert(name.trim().to_owned(), value);
+    }
+    let task = context.console.task("import");
+    let outcome = import::import(&args.format, &args.source, &args.dataset, &options, &task)
+        .with_context(|| format!("import of {}", args.source.display()))?;
+    drop(task);
+    tell(context, "imported", &outcome, &args.dataset.display().to_string())
+}
+
+/// `playhouse record`
+pub(super) fn record(context: &mut Context, args: &RecordArgs) -> Result<()> {
+    let settings = Table::from_iter([
+        ("map".to_owned(), Value::String(args.map.clone())),
+        ("persona".to_owned(), Value::String(args.persona.clone())),
+        ("episodes".to_owned(), Value::Integer(i64::from(args.episodes))),
+        ("frames".to_owned(), Value::String(args.frames.clone())),
+    ]);
+    let task = context.console.task("record");
+    let outcome = stages::record_into(&args.dataset, &settings, args.seed, context.threads, &task)
+        .with_context(|| format!("recording into {}", args.dataset.display()))?;
+    drop(task);
+    tell(context, "recorded", &outcome, &args.dataset.display().to_string())
+}
+
+fn tell(context: &mut Context, verb: &str, outcome: &Outcome, place: &str) -> Result<()> {
+    let counts: Vec<String> = outcome.rows.iter().map(|(table, rows)| format!("{rows} {table}")).collect();
+    writeln!(context.out, "{verb} {} into {place}", counts.join(", "))?;
+    Ok(())
+}
+
+/// `playhouse verify`
+pub(super) fn verify(context: &mut Context, args: &VerifyArgs) -> Result<()> {
+    let report = verify_with(&args.dataset, VerifyOptions { repair: args.repair, deep: args.deep })?;
+    if args.json {
+        json(context.out, &report)?;
+    } else {
+        for problem in &report.problems {
+            let done = if problem.repaired { " (repaired)" } else { "" };
+            writeln!(context.out, "{} {}: {}{done}", problem.code, problem.path.display(), problem.message)?;
+        }
+        let (parts, episodes, steps) = (report.parts, report.episodes, report.steps);
+        writeln!(context.out, "{parts} parts, {episodes} episodes, {steps} steps, {} frames", report.frames)?;
+    }
+    let left: Vec<_> = report.problems.iter().filter(|problem| !problem.repaired).collect();
+    let fix = match (left.len(), left.iter().any(|problem| problem.code.repairable())) {
+        (0, _) => return Ok(()),
+        (_, true) if !args.repair => "; --repair removes what no episode belongs to",
+        _ => "; the messages say what to do",
+    };
+    bail!("{}: {} problems{fix}", args.dataset.display(), left.len())
+}
+
+/// `playhouse play`
+pub(super) fn play(context: &mut Context, args: &PlayArgs) -> Result<()> {
+    let root = context.dataset(&args.dataset, args.pipeline.as_deref())?;
+    let page = report::player(&root, args.episode)?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("episode-{}.html", args.episode)));
+    write_atomically(&out, page.as_bytes())?;
+    writeln!(context.out, "{}", out.display())?;
+    Ok(())
+}

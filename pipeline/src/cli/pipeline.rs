@@ -1,0 +1,140 @@
+//! `plan` and `run`.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::args::{PipelineArgs, PlanArgs, RunArgs};
+use super::text::{columns, number};
+use super::{Context, json, run_options};
+use crate::engine::clock;
+use crate::engine::definition::Definition;
+use crate::engine::plan::{Plan, State};
+use crate::engine::run::{Fate, Summary, run as execute, verdict};
+
+/// Figures of a stage that fit on its line.
+const SHOWN_FIGURES: usize = 4;
+
+fn resolve(context: &Context, args: &PipelineArgs) -> Result<Plan> {
+    let definition = Definition::load(&args.pipeline)?;
+    Ok(Plan::make(&definition, &args.set, &args.select, &context.home)?)
+}
+
+/// `playhouse plan`
+pub(super) fn plan(context: &mut Context, args: PlanArgs) -> Result<()> {
+    let plan = resolve(context, &args.pipeline)?;
+    if args.json {
+        json(context.out, &plan)?;
+        return Ok(());
+    }
+    write!(context.out, "{}", describe(&plan))?;
+    Ok(())
+}
+
+/// The head of a plan: the pipeline, its parameters and its runs.
+fn head(plan: &Plan) -> String {
+    let mut text = format!("{}: {}\n", plan.pipeline, plan.description.trim());
+    let first = &plan.runs[0];
+    let shown = |(name, value): (&String, &toml::Value)| {
+        let varies = plan.runs.iter().any(|run| run.get(name) != Some(value));
+        if varies { format!("{name} = (matrix)") } else { format!("{name} = {value}") }
+    };
+    if !first.is_empty() {
+        text.push_str(&format!("  parameters: {}\n", first.iter().map(shown).collect::<Vec<_>>().join(", ")));
+    }
+    if plan.runs.len() > 1 {
+        text.push_str(&format!("  {} runs of the matrix\n", plan.runs.len()));
+    }
+    text
+}
+
+fn describe(plan: &Plan) -> String {
+    let mut rows = vec![["stage", "kind", "needs", "state", "why"].map(str::to_owned).to_vec()];
+    for item in &plan.stages {
+        let runs = if item.runs.is_empty() { String::new() } else { format!(" [{}]", item.runs.join("; ")) };
+        let why = match item.state {
+            State::Cached => item.seconds.map(|s| format!("took {}", clock::duration(s))).unwrap_or_default(),
+            _ => item.why.join("; "),
+        };
+        rows.push(vec![
+            format!("{}{runs}", item.stage),
+            item.kind.clone(),
+            item.inputs.keys().cloned().collect::<Vec<_>>().join(", "),
+            item.state.as_str().to_owned(),
+            why,
+        ]);
+    }
+    let count = |state| plan.stages.iter().filter(|item| item.state == state).count();
+    let states = [State::Cached, State::ToCheck, State::Resumes, State::ToRun];
+    let counts: Vec<String> =
+        states.into_iter().filter(|s| count(*s) > 0).map(|s| format!("{} {}", count(s), s.as_str())).collect();
+    format!("{}\n{}\n{} stages: {}\n", head(plan), columns(&rows, "  "), plan.stages.len(), counts.join(", "))
+}
+
+/// `playhouse run`
+pub(super) fn run(context: &mut Context, args: RunArgs) -> Result<()> {
+    let plan = resolve(context, &args.pipeline)?;
+    context.console.line(head(&plan).trim_end());
+    let options = run_options(context, format!("run {}", args.pipeline.pipeline));
+    let summary = execute(&plan, &context.home, &options, &context.console)?;
+    write!(context.out, "{}", summarise(&plan, &summary))?;
+    verdict(&summary)
+}
+
+fn summarise(plan: &Plan, summary: &Summary) -> String {
+    let mut rows = vec![["stage", "state", "time", "rows", "figures"].map(str::to_owned).to_vec()];
+    for stage in &summary.stages {
+        let item = &stage.item;
+        let runs = if item.runs.is_empty() { String::new() } else { format!(" [{}]", item.runs.join("; ")) };
+        let time = match stage.fate {
+            Fate::Cached => String::new(),
+            _ => clock::duration(stage.seconds),
+        };
+        rows.push(vec![
+            format!("{}{runs}", item.stage),
+            stage.fate.as_str().to_owned(),
+            time,
+            counts(&stage.rows),
+            figures(&stage.figures),
+        ]);
+    }
+    let mut text = format!("\n{}\n", columns(&rows, ""));
+    let ran = summary.stages.iter().filter(|s| s.fate != Fate::Cached).count();
+    text.push_str(&match ran {
+        0 => format!(
+            "{}: nothing to do, all {} stages are finished ({})\n",
+            plan.pipeline,
+            summary.stages.len(),
+            clock::duration(summary.seconds)
+        ),
+        _ => format!(
+            "{}: {ran} of {} stages in {}\n",
+            plan.pipeline,
+            summary.stages.len(),
+            clock::duration(summary.seconds)
+        ),
+    });
+    for stage in &summary.stages {
+        let report = stage.item.dir.join("report.html");
+        if matches!(stage.fate, Fate::Done | Fate::Cached) && report.is_file() {
+            text.push_str(&format!("report: {}\n", report.display()));
+        }
+    }
+    text
+}
+
+fn counts(rows: &BTreeMap<String, u64>) -> String {
+    match rows.len() {
+        1 => rows.values().map(u64::to_string).collect(),
+        _ => rows.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn figures(figures: &BTreeMap<String, f64>) -> String {
+    let mut shown: Vec<String> =
+        figures.iter().take(SHOWN_FIGURES).map(|(name, value)| format!("{name} {}", number(*value))).collect();
+    if figures.len() > SHOWN_FIGURES {
+        shown.push(format!("and {} more", figures.len() - SHOWN_FIGURES));
+    }
+    shown.join(", ")
+}

@@ -1,0 +1,199 @@
+//! `sql`: one question, answered as a table, JSON lines, CSV or Parquet.
+//!
+//! ```text
+//!   stage outputs   by stage name: demos, play.episodes, reward.scores
+//!   the books       runs, run_stages, metrics, checkpoints
+//!   --dataset       a folder's episodes, steps, frames, and its sidecars
+//! ```
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use arrow::array::RecordBatch;
+use playhouse_queries::{Params, Session, SessionOptions, Value};
+
+use super::Context;
+use super::args::{Format, SqlArgs};
+use crate::engine::{Error, catalog, ledger};
+use crate::progress::interrupted;
+
+/// What is run: the text, its values, and where rows go.
+struct Question {
+    text: String,
+    params: Params,
+    datasets: Vec<(String, PathBuf)>,
+    format: Format,
+    output: Option<PathBuf>,
+}
+
+/// `playhouse sql`
+pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
+    let pipeline = args.pipeline.clone();
+    let question = resolve(args)?;
+    let session = Session::new(&SessionOptions {
+        threads: Some(context.threads),
+        memory_limit: context.memory_limit,
+        stop: Some(Arc::new(interrupted)),
+    })?;
+    register_home(context, &session, pipeline.as_deref())?;
+    for (name, folder) in &question.datasets {
+        session.register_dataset(name, folder)?;
+    }
+    answer(context, &session, &question)
+}
+
+fn resolve(args: SqlArgs) -> Result<Question> {
+    let text = match (args.query.or(args.command), &args.file) {
+        (Some(text), _) => text,
+        (None, Some(file)) => {
+            std::fs::read_to_string(file).with_context(|| format!("cannot read the query from {}", file.display()))?
+        }
+        (None, None) if std::io::stdin().is_terminal() => {
+            let message = "no query: give one, as in playhouse sql \"select * from runs\", or -f FILE, or pipe one in";
+            return Err(Error::Usage(message.to_owned()).into());
+        }
+        (None, None) => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("cannot read the query from standard input")?;
+            text
+        }
+    };
+    let ends_in = |end: &str| args.output.as_deref().and_then(Path::extension).is_some_and(|e| e == end);
+    let format = args.format.unwrap_or(if ends_in("parquet") {
+        Format::Parquet
+    } else if ends_in("csv") {
+        Format::Csv
+    } else if ends_in("json") || ends_in("jsonl") {
+        Format::Json
+    } else {
+        Format::Table
+    });
+    if format == Format::Parquet && args.output.is_none() {
+        return Err(Error::Usage("--format parquet needs a file: --output FILE".to_owned()).into());
+    }
+    let params = args.param.iter().map(|text| parameter(text)).collect::<Result<_>>()?;
+    let datasets = args
+        .dataset
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((name, folder)) => (name.to_owned(), PathBuf::from(folder)),
+            None => (String::new(), PathBuf::from(text)),
+        })
+        .collect();
+    Ok(Question { text, params, datasets, format, output: args.output })
+}
+
+/// `n=5` is a number, `name=left` a text, `x=null` nothing; quotes make a text of anything.
+fn parameter(text: &str) -> Result<(String, Value)> {
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(Error::Usage(format!("--param {text}: write it as name=value, as in --param n=5")).into());
+    };
+    let quoted = value.strip_prefix('\'').and_then(|v| v.strip_suffix('\''));
+    let value = match (quoted, value) {
+        (Some(text), _) => Value::Text(text.to_owned()),
+        (None, "null") => Value::Null,
+        (None, "true") => Value::Bool(true),
+        (None, "false") => Value::Bool(false),
+        (None, text) => match (text.parse::<i64>(), text.parse::<f64>()) {
+            (Ok(i), _) => Value::Int(i),
+            (_, Ok(f)) if f.is_finite() => Value::Float(f),
+            _ => Value::Text(text.to_owned()),
+        },
+    };
+    Ok((name.trim().trim_start_matches('$').to_owned(), value))
+}
+
+/// Registers every stage's output and the books. An output that cannot be read is named and left out: it must not keep
+/// the others from being asked.
+fn register_home(context: &Context, session: &Session, pipeline: Option<&str>) -> Result<()> {
+    if !context.home.root().is_dir() {
+        return Ok(());
+    }
+    let outputs = ledger::current(&context.home, pipeline);
+    if let Some(name) = pipeline.filter(|_| outputs.is_empty()) {
+        let home = context.home.root().display();
+        return Err(Error::Usage(format!("--pipeline {name}: no finished output of it in {home}")).into());
+    }
+    for (stage, (dir, _)) in &outputs {
+        if let Err(error) = catalog::register(session, stage, dir) {
+            context.console.line(&format!("playhouse: left out: {error:#}"));
+        }
+    }
+    let empty = |schema| vec![RecordBatch::new_empty(schema)];
+    let or_empty = |batches: Vec<RecordBatch>, schema| if batches.is_empty() { empty(schema) } else { batches };
+    let (runs, stages) = ledger::runs(&context.home)?;
+    session.register_batches(None, "runs", or_empty(runs, ledger::runs_schema()))?;
+    session.register_batches(None, "run_stages", or_empty(stages, ledger::stages_schema()))?;
+    let metrics = ledger::metrics(&context.home)?;
+    session.register_batches(None, "metrics", or_empty(metrics, ledger::metrics_schema()))?;
+    session.register_batches(None, "checkpoints", vec![ledger::checkpoints(&context.home)?])?;
+    Ok(())
+}
+
+fn answer(context: &mut Context, session: &Session, question: &Question) -> Result<()> {
+    let Some(path) = &question.output else {
+        return print(&mut *context.out, session, question);
+    };
+    let rows = match question.format {
+        Format::Parquet => Some(session.write_parquet(&question.text, &question.params, path)?),
+        _ => {
+            let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+            let mut out = BufWriter::new(file);
+            print(&mut out, session, question)?;
+            out.flush().with_context(|| format!("cannot write {}", path.display()))?;
+            None
+        }
+    };
+    let rows = rows.map(|n| format!("{n} rows in ")).unwrap_or_default();
+    context.console.line(&format!("{rows}{}", path.display()));
+    Ok(())
+}
+
+fn print(out: &mut dyn Write, session: &Session, question: &Question) -> Result<()> {
+    match question.format {
+        Format::Table | Format::Parquet => {
+            let batches = session.query(&question.text, &question.params)?;
+            let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            writeln!(out, "{}", Session::format_table(&batches)?)?;
+            writeln!(out, "{rows} {}", if rows == 1 { "row" } else { "rows" })?;
+        }
+        Format::Json => {
+            let builder = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
+            let mut writer = builder.build::<_, arrow::json::writer::LineDelimited>(out);
+            for batch in session.stream(&question.text, &question.params)? {
+                writer.write(&batch?)?;
+            }
+            writer.finish()?;
+        }
+        Format::Csv => {
+            let rows = session.stream(&question.text, &question.params)?;
+            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(out);
+            // Without rows there is still a header.
+            writer.write(&RecordBatch::new_empty(rows.schema()))?;
+            for batch in rows {
+                writer.write(&batch?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_take_the_obvious_type() {
+        let value = |text: &str| parameter(text).unwrap().1;
+        assert_eq!(value("n=5"), Value::Int(5));
+        assert_eq!(value("n=-0.5"), Value::Float(-0.5));
+        assert_eq!(value("n='5'"), Value::Text("5".into()));
+        assert_eq!(value("n=left=right"), Value::Text("left=right".into()));
+        assert_eq!(value("n=null"), Value::Null);
+        assert_eq!(value("n=inf"), Value::Text("inf".into()));
+        assert!(parameter("n").is_err());
+    }
+}

@@ -1,0 +1,425 @@
+//! Executes a plan: stages in order, each into its own folder, the finished marker last.
+//!
+//! ```text
+//!   for each stage, inputs first
+//!     an input failed?            -> skipped, the branch ends here and others go on
+//!     cached?                     -> taken as it is
+//!     else                        -> (damaged output removed) work, expectations, stage.json
+//!   the books are written whatever happened
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail};
+use playhouse_queries::{Session, SessionOptions};
+
+use super::error::{Error, chain};
+use super::graph::{Query, shown};
+use super::ledger::{RunRow, StageRow};
+use super::plan::{Item, Plan, State};
+use super::store::{FORMAT, Home, StageRecord, files};
+use super::{catalog, clock, fingerprint, ledger, preflight};
+use crate::progress::{Console, Progress, interrupted};
+use crate::stages::{self, Outcome, StageContext};
+
+/// Rows of a violated expectation that are shown.
+const SHOWN_ROWS: usize = 5;
+
+/// How a plan is executed. Nothing here changes a result.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Threads a stage may use.
+    pub threads: usize,
+    /// Bytes a query may take; none: no limit.
+    pub memory_limit: Option<usize>,
+    /// What was typed, for the lock.
+    pub command: String,
+}
+
+/// What became of a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    /// Its output was there.
+    Cached,
+    /// It ran to its end.
+    Done,
+    /// It failed, for this reason.
+    Failed(String),
+    /// It did not run, for this reason.
+    Skipped(String),
+    /// The user stopped it.
+    Interrupted,
+}
+
+impl Fate {
+    /// As in the table `run_stages`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::Done => "done",
+            Self::Failed(_) => "failed",
+            Self::Skipped(_) => "skipped",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) | Self::Skipped(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+/// One stage's line at the end.
+#[derive(Debug, Clone)]
+pub struct StageResult {
+    /// The plan's item.
+    pub item: Item,
+    /// What became of it.
+    pub fate: Fate,
+    /// Wall time in this run.
+    pub seconds: f64,
+    /// Rows by table, if finished.
+    pub rows: BTreeMap<String, u64>,
+    /// Main figures, if finished.
+    pub figures: BTreeMap<String, f64>,
+}
+
+/// A whole run.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The stages in the order in which they came.
+    pub stages: Vec<StageResult>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+impl Summary {
+    /// True if the user stopped it.
+    pub fn interrupted(&self) -> bool {
+        self.stages.iter().any(|s| s.fate == Fate::Interrupted)
+    }
+
+    /// The stages that failed and why.
+    pub fn failures(&self) -> impl Iterator<Item = (&StageResult, &str)> {
+        self.stages.iter().filter_map(|s| match &s.fate {
+            Fate::Failed(why) => Some((s, why.as_str())),
+            _ => None,
+        })
+    }
+}
+
+/// Executes a plan. Errors are those of the home; a stage's failure is in the summary.
+pub fn run(plan: &Plan, home: &Home, options: &Options, console: &Console) -> Result<Summary> {
+    let _lock = home.lock(&options.command)?;
+    look_ahead(plan)?;
+    ledger::begin(home, plan)?;
+    let (began, started) = (Instant::now(), clock::now_us());
+    let mut results: Vec<StageResult> = Vec::new();
+    let mut broken: BTreeSet<(String, String)> = BTreeSet::new();
+    for (number, item) in plan.stages.iter().enumerate() {
+        let since = Instant::now();
+        let (fate, record) = match blocked(plan, item, &broken) {
+            _ if interrupted() => (Fate::Interrupted, None),
+            Some(why) => (Fate::Skipped(why), None),
+            None if item.state == State::Cached => (Fate::Cached, item.record.clone()),
+            None => {
+                announce(console, item, number + 1, plan.stages.len(), options.threads);
+                let console_task = console.task(&item.stage);
+                match execute(plan, item, home, options, &console_task) {
+                    Ok(record) => (Fate::Done, Some(record)),
+                    // Whatever a stage says after the user asked it to stop, it says because of that.
+                    Err(_) if interrupted() => (Fate::Interrupted, None),
+                    Err(error) => (Fate::Failed(chain(&error)), None),
+                }
+            }
+        };
+        if !matches!(fate, Fate::Cached | Fate::Done) {
+            broken.insert((item.stage.clone(), item.fingerprint.clone()));
+        }
+        let seconds = since.elapsed().as_secs_f64();
+        tell(console, item, &fate, seconds);
+        results.push(StageResult {
+            item: item.clone(),
+            fate,
+            seconds,
+            rows: record.as_ref().map(|r| r.rows.clone()).unwrap_or_default(),
+            figures: record.map(|r| r.figures).unwrap_or_default(),
+        });
+    }
+    let summary = Summary { stages: results, seconds: began.elapsed().as_secs_f64() };
+    book(plan, home, &summary, started).context("the results are there, but the run could not be recorded")?;
+    Ok(summary)
+}
+
+/// Refuses to begin what is known to fail.
+fn look_ahead(plan: &Plan) -> Result<()> {
+    if !plan.stages.iter().any(|item| item.node.query.is_some() && item.state != State::Cached) {
+        return Ok(());
+    }
+    let problems = preflight::check(plan)?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = problems.iter().map(|(stage, why)| format!("stage `{stage}`: {why}")).collect();
+    bail!("nothing was started, because this SQL cannot run:\n{}", lines.join("\n"))
+}
+
+/// Why a stage cannot run, if it cannot: an input broke in this run, or was left out and is not finished.
+fn blocked(plan: &Plan, item: &Item, broken: &BTreeSet<(String, String)>) -> Option<String> {
+    for (input, fingerprint) in &item.inputs {
+        if broken.contains(&(input.clone(), fingerprint.clone())) {
+            return Some(format!("its input `{input}` is not finished"));
+        }
+        let selected = plan.stages.iter().any(|i| i.stage == *input && i.fingerprint == *fingerprint);
+        if !selected
+            && plan.item(input, fingerprint).is_none_or(|i| i.record.as_ref().is_none_or(|r| !r.violations.is_empty()))
+        {
+            return Some(format!(
+                "its input `{input}` is not finished and not selected; --select +{} takes it along",
+                item.stage
+            ));
+        }
+    }
+    None
+}
+
+/// What is about to happen, with every setting resolved, before it happens.
+fn announce(console: &Console, item: &Item, number: usize, total: usize, threads: usize) {
+    let runs = if item.runs.is_empty() { String::new() } else { format!(" [{}]", item.runs.join("; ")) };
+    let verb = match item.state {
+        State::Resumes => "resuming ",
+        State::ToCheck => "checking ",
+        State::ToRun | State::Cached => "",
+    };
+    console.line(&format!("\n[{number}/{total}] {verb}{} ({}){runs}: {}", item.stage, item.kind, item.why.join("; ")));
+    let mut settings: Vec<String> = item.node.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    if let Some(query) = &item.node.query {
+        settings.insert(0, format!("sql = {}", if query.source == "text" { "(text)" } else { &query.source }));
+        let extra = query.parameters.iter().filter(|(name, _)| !item.node.settings.contains_key(*name));
+        settings.extend(extra.map(|(name, value)| format!("${name} = {}", shown(value))));
+    } else {
+        settings.push(format!("seed = {}", item.node.seed));
+        settings.push(format!("threads = {threads}"));
+    }
+    console.line(&format!("      {}", settings.join(", ")));
+}
+
+fn tell(console: &Console, item: &Item, fate: &Fate, seconds: f64) {
+    match fate {
+        Fate::Cached => {}
+        Fate::Done => console.line(&format!("      done in {}", clock::duration(seconds))),
+        Fate::Failed(why) => console.line(&format!("      FAILED: {why}")),
+        Fate::Skipped(why) => console.line(&format!("\n      {} skipped: {why}", item.stage)),
+        Fate::Interrupted => console.line(&format!("      {} stopped", item.stage)),
+    }
+}
+
+/// Runs one stage to its finished marker.
+fn execute(plan: &Plan, item: &Item, home: &Home, options: &Options, progress: &dyn Progress) -> Result<StageRecord> {
+    let started = clock::now_us();
+    let since = Instant::now();
+    let dir = prepare(item)?;
+    let session = Session::new(&SessionOptions {
+        threads: Some(options.threads),
+        memory_limit: options.memory_limit,
+        stop: Some(Arc::new(interrupted)),
+    })?;
+    let inputs: BTreeMap<String, PathBuf> = item
+        .inputs
+        .iter()
+        .filter_map(|(stage, fingerprint)| Some((stage.clone(), plan.item(stage, fingerprint)?.dir.clone())))
+        .collect();
+    for (stage, dir) in &inputs {
+        catalog::register(&session, stage, dir)?;
+    }
+    let mut record = match (&item.record, item.state) {
+        (Some(record), State::ToCheck) => record.clone(),
+        _ => {
+            let outcome = work(item, &dir, &inputs, &session, options, progress)?;
+            StageRecord {
+                format: FORMAT,
+                pipeline: plan.pipeline.clone(),
+                stage: item.stage.clone(),
+                kind: item.kind.clone(),
+                kind_version: stages::version(&item.kind),
+                fingerprint: item.fingerprint.clone(),
+                seed: item.node.seed,
+                settings: item.node.settings.clone(),
+                sql: item.node.query.as_ref().map(|q| q.text.clone()),
+                bound: item
+                    .node
+                    .query
+                    .iter()
+                    .flat_map(|q| q.parameters.iter().map(|(name, value)| (name.clone(), shown(value))))
+                    .collect(),
+                inputs: item.inputs.clone(),
+                started_at: clock::rfc3339(started),
+                finished_at: clock::rfc3339(clock::now_us()),
+                seconds: since.elapsed().as_secs_f64(),
+                rows: outcome.rows,
+                figures: outcome.figures,
+                files: files(&dir).with_context(|| format!("cannot list {}", dir.display()))?,
+                expectations: String::new(),
+                violations: Vec::new(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            }
+        }
+    };
+    record.violations = expectations(plan, item, &session)?;
+    record.expectations = fingerprint::expectations(&item.node);
+    home.finish(&dir, &record)?;
+    if !record.violations.is_empty() {
+        bail!(
+            "{}\n      its output stays in {}; correct the stage or the expectation and run again",
+            record.violations.join("\n      "),
+            dir.display()
+        );
+    }
+    Ok(record)
+}
+
+/// The stage's folder, there and free of a damaged output.
+fn prepare(item: &Item) -> Result<PathBuf> {
+    let dir = item.dir.clone();
+    let about = || format!("cannot prepare {}; check who may write there and whether the disk is full", dir.display());
+    if item.state == State::ToRun && dir.exists() {
+        std::fs::remove_dir_all(&dir).with_context(about)?;
+    }
+    std::fs::create_dir_all(&dir).with_context(about)?;
+    Ok(dir)
+}
+
+/// The work itself: a query through the session, everything else by its kind.
+fn work(
+    item: &Item,
+    dir: &Path,
+    inputs: &BTreeMap<String, PathBuf>,
+    session: &Session,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
+    if let Some(query) = &item.node.query {
+        catalog::register_aliases(session, &item.node.settings, &|stage| inputs.get(stage).cloned())?;
+        let rows = session
+            .write_parquet(&query.text, &query.parameters, &dir.join("table.parquet"))
+            .with_context(|| format!("SQL of stage `{}` ({})", item.stage, query.source))?;
+        return Ok(Outcome { rows: BTreeMap::from([(item.stage.clone(), rows)]), figures: BTreeMap::new() });
+    }
+    let context = StageContext {
+        name: &item.stage,
+        dir,
+        settings: &item.node.settings,
+        seed: item.node.seed,
+        inputs,
+        session,
+        progress,
+        threads: options.threads,
+    };
+    // A bug in one stage must not take the books and the other branches with it.
+    catch_unwind(AssertUnwindSafe(|| stages::run(&item.kind, &context))).unwrap_or_else(|_| {
+        Err(anyhow!("internal error (the lines above say where); please report it with the definition"))
+    })
+}
+
+/// Looks at a finished stage's expectations and describes those that do not hold.
+fn expectations(plan: &Plan, item: &Item, session: &Session) -> Result<Vec<String>> {
+    if item.node.expect.is_empty() {
+        return Ok(Vec::new());
+    }
+    catalog::register(session, &item.stage, &item.dir)?;
+    // Ancestors further up are there for expectations only: nearer names, registered already, win.
+    let mut open: Vec<&Item> = vec![item];
+    let mut seen: BTreeSet<&str> = item.inputs.keys().map(String::as_str).collect();
+    while let Some(next) = open.pop() {
+        for (stage, fingerprint) in &next.inputs {
+            let Some(above) = plan.item(stage, fingerprint) else { continue };
+            if seen.insert(stage) {
+                catalog::register(session, stage, &above.dir)?;
+            }
+            open.push(above);
+        }
+    }
+    let mut violations = Vec::new();
+    for query in &item.node.expect {
+        if let Some(violation) =
+            violation(session, query).with_context(|| format!("expectation `{}`", query.text.trim()))?
+        {
+            violations.push(violation);
+        }
+    }
+    Ok(violations)
+}
+
+/// Runs one expectation; the rows it returns are the violation.
+fn violation(session: &Session, query: &Query) -> Result<Option<String>> {
+    let text = query.text.trim().trim_end_matches(';');
+    let limited = format!("select * from (\n{text}\n) as offending limit {}", SHOWN_ROWS + 1);
+    let batches = session.query(&limited, &query.parameters)?;
+    let rows: usize = batches.iter().map(|b| b.num_rows()).sum();
+    if rows == 0 {
+        return Ok(None);
+    }
+    let shown = arrow::compute::concat_batches(&batches[0].schema(), &batches)?;
+    let table = Session::format_table(&[shown.slice(0, rows.min(SHOWN_ROWS))])?;
+    let count = if rows > SHOWN_ROWS { format!("more than {SHOWN_ROWS} rows") } else { format!("{rows} rows") };
+    Ok(Some(format!("expectation violated: `{text}` must return no rows and returned {count}:\n{table}")))
+}
+
+/// Writes the run's lines.
+fn book(plan: &Plan, home: &Home, summary: &Summary, started: i64) -> Result<()> {
+    let started_at = clock::rfc3339(started);
+    let status = if summary.interrupted() {
+        "interrupted"
+    } else if summary.stages.iter().all(|s| matches!(s.fate, Fate::Done | Fate::Cached)) {
+        "done"
+    } else {
+        "failed"
+    };
+    let run = RunRow {
+        run_id: format!("{}-{}", started_at.replace([':', '.'], ""), std::process::id()),
+        pipeline: plan.pipeline.clone(),
+        parameters: serde_json::to_string(&plan.runs)?,
+        started_at,
+        seconds: summary.seconds,
+        status: status.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let rows: Vec<StageRow> = summary
+        .stages
+        .iter()
+        .map(|s| StageRow {
+            stage: s.item.stage.clone(),
+            kind: s.item.kind.clone(),
+            fingerprint: s.item.fingerprint.clone(),
+            state: s.fate.as_str().to_owned(),
+            seconds: s.seconds,
+            rows: (!s.rows.is_empty()).then(|| s.rows.values().sum::<u64>()).and_then(|n| i64::try_from(n).ok()),
+            error: s.fate.reason().map(str::to_owned),
+        })
+        .collect();
+    ledger::record(home, &run, &rows)
+}
+
+/// A summary's end as an error, for the exit status: none if all is well.
+pub fn verdict(summary: &Summary) -> Result<()> {
+    if summary.interrupted() {
+        return Err(Error::Interrupted.into());
+    }
+    let failed: Vec<String> = summary.failures().map(|(s, _)| s.item.stage.clone()).collect();
+    let skipped = summary.stages.iter().filter(|s| matches!(s.fate, Fate::Skipped(_))).count();
+    match (failed.is_empty(), skipped) {
+        (true, 0) => Ok(()),
+        (true, n) => bail!("{n} stages could not run: their inputs are not finished"),
+        (false, n) => bail!(
+            "{} failed{}; everything finished is kept, so after the cause is mended the same command goes on from here",
+            failed.join(", "),
+            if n > 0 { format!(" and {n} stages that need it were skipped") } else { String::new() }
+        ),
+    }
+}

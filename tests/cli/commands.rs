@@ -1,0 +1,114 @@
+//! Every command on good input.
+
+use super::house::{House, read_json};
+
+#[test]
+fn help_teaches_and_version_tells() {
+    let house = House::new();
+    let help = house.ok(&["--help"]).out;
+    for command in ["plan", "run", "sql", "stats", "import", "record", "verify", "play", "evaluate", "doctor", "clean"]
+    {
+        assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
+    }
+    assert!(help.contains("Exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted"));
+    assert!(house.ok(&["run", "--help"]).out.contains("Examples:"));
+    assert!(house.ok(&["--version"]).out.starts_with("playhouse "));
+}
+
+#[test]
+fn built_in_pipelines_are_listed_shown_and_planned() {
+    let house = House::new();
+    assert!(house.ok(&["definitions"]).out.contains("jumppad-small"));
+    house.write("mine.toml", &house.ok(&["definitions", "jumppad"]).out);
+    let plan = house.ok(&["plan", "mine.toml"]).out;
+    assert!(plan.contains("aligned") && plan.contains("to run"), "{plan}");
+    assert_eq!(plan, house.ok(&["plan"]).out, "jumppad is what runs without a name");
+    house.ok(&["plan", "jumppad-small", "--set", "target=right", "--select", "+reward"]);
+}
+
+#[test]
+fn datasets_are_recorded_described_checked_and_played() {
+    let house = House::new();
+    let said = house.ok(&["record", "play", "--episodes", "5", "--seed", "7"]).out;
+    assert!(said.contains("5 episodes"), "{said}");
+    let rows = house.ok(&["sql", "--dataset", "play", "select count(*) as n from episodes", "--format", "csv"]);
+    assert_eq!(rows.out, "n\n5\n");
+    let named = [
+        "sql",
+        "--dataset",
+        "a=play",
+        "select max(t) + 1 as n, min(t) as z from a.steps where episode_id = $e",
+        "--param",
+        "e=0",
+        "--format",
+        "json",
+    ];
+    assert!(house.ok(&named).out.contains("\"z\":0"));
+    assert!(house.ok(&["stats", "play"]).out.contains('5'));
+    let stats: serde_json::Value = serde_json::from_str(&house.ok(&["stats", "play", "--json"]).out).unwrap();
+    assert!(stats.is_object());
+    house.ok(&["verify", "play"]);
+    let verified: serde_json::Value = serde_json::from_str(&house.ok(&["verify", "play", "--json"]).out).unwrap();
+    assert_eq!(verified["episodes"], 5);
+    house.ok(&["play", "play", "2", "--out", "e.html"]);
+    let page = std::fs::read_to_string(house.path("e.html")).unwrap();
+    assert!(page.contains("<html") && !page.contains("http://") && !page.contains("src=\"http"), "self-contained");
+    house.fails(1, &["play", "play", "99", "--out", "f.html"], &["99"]);
+    assert!(!house.path("f.html").exists());
+}
+
+#[test]
+fn questions_come_from_anywhere_and_answers_go_anywhere() {
+    let house = House::new();
+    house.write("q.sql", "select 1 as one, 'a,b' as text");
+    assert_eq!(house.ok(&["sql", "-f", "q.sql", "--format", "csv"]).out, "one,text\n1,\"a,b\"\n");
+    assert_eq!(house.ok(&["sql", "-c", "select 1 as one", "--format", "json"]).out, "{\"one\":1}\n");
+    assert!(house.ok(&["sql", "select 1 as one"]).out.contains("1 row"));
+    house.ok(&["sql", "-f", "q.sql", "-o", "out.parquet"]);
+    house.ok(&["sql", "-f", "q.sql", "-o", "out.csv"]);
+    assert_eq!(std::fs::read_to_string(house.path("out.csv")).unwrap(), "one,text\n1,\"a,b\"\n");
+    let mut piped = house.command(&["sql", "--format", "csv"]);
+    piped.stdin(std::fs::File::open(house.path("q.sql")).unwrap());
+    assert_eq!(String::from_utf8(piped.output().unwrap().stdout).unwrap(), "one,text\n1,\"a,b\"\n");
+    assert_eq!(house.ok(&["sql", "select 1 as one where false", "--format", "csv"]).out, "one\n");
+}
+
+#[test]
+fn outputs_and_books_are_tables() {
+    let house = House::new();
+    let text =
+        |n: u32| format!("name = \"p{n}\"\n[[stage]]\nname = \"t\"\nkind = \"query\"\nsql = \"select {n} as x\"\n");
+    for n in [1, 2] {
+        house.write("p.toml", &text(n));
+        house.ok(&["run", "p.toml"]);
+    }
+    assert_eq!(house.rows("select x from t")[0]["x"], 2, "the pipeline that ran last");
+    let asked = house.ok(&["sql", "select x from t", "--pipeline", "p1", "--format", "csv"]).out;
+    assert_eq!(asked, "x\n1\n");
+    house.write("p.toml", &text(1));
+    house.ok(&["run", "p.toml"]);
+    assert_eq!(house.rows("select x from t")[0]["x"], 1, "a run that found everything finished counts too");
+    assert_eq!(house.rows("select count(*) as n from runs where status = 'done'")[0]["n"], 3);
+    assert_eq!(house.rows("select count(*) as n from metrics")[0]["n"], 0);
+    assert_eq!(house.rows("select count(*) as n from checkpoints")[0]["n"], 0);
+    let record = read_json(&house.outputs("p1", "t")[0].join("stage.json"));
+    assert_eq!((&record["sql"], &record["rows"]["t"]), (&"select 1 as x".into(), &1.into()));
+    assert!(record["started_at"].as_str().unwrap() <= record["finished_at"].as_str().unwrap());
+}
+
+#[test]
+fn doctor_says_what_will_be_used() {
+    let house = House::new();
+    let said = house.ok(&["doctor"]).out;
+    assert!(said.contains("will use") && said.contains("cores"), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&house.ok(&["doctor", "--json"]).out).unwrap();
+    assert!(json["cores"].as_u64().unwrap() >= 1);
+    assert!(!json["backend"].as_str().unwrap().is_empty());
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let house = House::new();
+    house.write("p.toml", "name = \"p\"\n[[stage]]\nname = \"t\"\nkind = \"query\"\nsql = \"select 1 as x\"\n");
+    assert_eq!(house.ok(&["run", "p.toml", "-q"]).err, "");
+}

@@ -1,0 +1,10 @@
+//! End to end through the binary. Each test has a folder of its own and reads like a shell session.
+//!
+//! - `commands`: every command on good input.
+//! - `engine`: caching, resuming, selecting, failing branches, expectations, the matrix, kills.
+//! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
+
+mod bad_input;
+mod commands;
+mod engine;
+mod house;
