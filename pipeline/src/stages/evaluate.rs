@@ -1,0 +1,78 @@
+//! `evaluate`: every policy plays from the same starts, and what happens is counted.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use serde::Deserialize;
+
+use super::record::check_map;
+use super::rollout::{check_temperature, one};
+use super::{Outcome, Stage, StageContext, parse};
+use crate::env::purpose_seed;
+use crate::evaluate::{Request, evaluate};
+
+/// Settings of `evaluate`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluate {
+    /// The stages whose models play, in the order of the report.
+    policies: Vec<String>,
+    /// The map to play on.
+    map: String,
+    /// Rollouts of each policy.
+    #[serde(default = "three_hundred")]
+    episodes: u64,
+    /// The stage whose policy the KL divergence is measured to.
+    reference: Option<String>,
+    /// The stage whose reward model scores every rollout.
+    reward: Option<String>,
+    /// Divides the logits: 1 plays as trained.
+    #[serde(default = "one")]
+    temperature: f32,
+}
+
+fn three_hundred() -> u64 {
+    300
+}
+
+impl Stage for Evaluate {
+    const VERSION: u32 = 1;
+
+    fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
+        let evaluate: Evaluate = parse(stage, table)?;
+        check_map(stage, &evaluate.map)?;
+        check_temperature(stage, evaluate.temperature)?;
+        ensure!(!evaluate.policies.is_empty(), "stage `{stage}`: policies is empty; name the stages to evaluate");
+        ensure!(evaluate.episodes > 0, "stage `{stage}`: episodes is 0; 300 give intervals of about 5 points");
+        for (place, policy) in evaluate.policies.iter().enumerate() {
+            let twice = evaluate.policies[..place].contains(policy);
+            ensure!(!twice, "stage `{stage}`: policies names `{policy}` twice");
+        }
+        Ok(evaluate)
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        self.policies.iter().chain(&self.reference).chain(&self.reward).cloned().collect()
+    }
+
+    fn run(self, ctx: &StageContext) -> Result<Outcome> {
+        let model = |stage: &String| -> Result<(String, PathBuf)> { Ok((stage.clone(), ctx.model(stage)?)) };
+        let policies: Vec<(String, PathBuf)> = self.policies.iter().map(model).collect::<Result<_>>()?;
+        let reference = self.reference.as_deref().map(|stage| ctx.model(stage)).transpose()?;
+        let reward = self.reward.as_deref().map(|stage| ctx.model(stage)).transpose()?;
+        let request = Request {
+            policies: &policies,
+            map: &self.map,
+            episodes: self.episodes,
+            seed: purpose_seed(ctx.seed, ctx.name),
+            temperature: self.temperature,
+            reference: reference.as_deref(),
+            reward: reward.as_deref().map(Path::new),
+            threads: ctx.threads,
+        };
+        let evaluation = evaluate(&request, ctx.dir, ctx.progress)?;
+        evaluation.write(ctx.dir)?;
+        let rows = [("evaluation".to_owned(), evaluation.rows.len() as u64)].into();
+        Ok(Outcome { rows, figures: evaluation.summary().figures() })
+    }
+}

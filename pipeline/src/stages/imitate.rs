@@ -1,0 +1,76 @@
+//! `pretrain`, `finetune` and `prefer`: behaviour cloning on a table of windows.
+//!
+//! The three differ only in what they are given: all of the curated play, straight demonstrations on top of a
+//! pre-trained model, or a policy's own best rollouts on top of the fine-tuned one.
+
+use anyhow::{Context, Result};
+use playhouse_agent::{Training, WindowSource, imitate};
+use serde::Deserialize;
+
+use super::{Outcome, Stage, StageContext, Watch, settings, table};
+use crate::sources::{Role, Windows};
+
+/// Decoded frames kept in memory for training, in bytes.
+pub const TRAINING_CACHE: usize = 1 << 30;
+/// The same for held-out windows.
+pub const HELD_OUT_CACHE: usize = 1 << 27;
+
+/// Settings, without those of [`Training`].
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inputs {
+    /// The dataset stage that the windows point into.
+    data: String,
+    /// The query with the windows to train on.
+    windows: String,
+    /// The query with the windows to measure on.
+    held_out: Option<String>,
+    /// The stage whose model to begin with; without it, weights are random.
+    init: Option<String>,
+    /// The model's preset; not needed with `init`.
+    model: Option<String>,
+}
+
+/// Settings of the three imitation kinds.
+#[derive(Debug)]
+pub struct Imitate {
+    inputs: Inputs,
+    training: Training,
+}
+
+impl Stage for Imitate {
+    const VERSION: u32 = 1;
+
+    fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
+        let (inputs, training) = settings::split::<Inputs, Training>(stage, table)?;
+        super::check_model(stage, inputs.model.as_deref(), inputs.init.as_deref())?;
+        training.validate().with_context(|| format!("stage `{stage}`"))?;
+        Ok(Imitate { inputs, training })
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        let Inputs { data, windows, held_out, init, .. } = &self.inputs;
+        [Some(data), Some(windows), held_out.as_ref(), init.as_ref()].into_iter().flatten().cloned().collect()
+    }
+
+    fn run(self, ctx: &StageContext) -> Result<Outcome> {
+        let Imitate { inputs, training } = self;
+        let init = inputs.init.as_deref().map(|stage| ctx.model(stage)).transpose()?;
+        let config = super::model_config(inputs.model.as_deref(), init.as_deref())?;
+        let training = Training { seed: ctx.training_seed(training.seed), threads: ctx.threads, ..training };
+        let data = ctx.dataset(&inputs.data)?;
+        let open = |stage: &str, cache| {
+            Windows::from_table(&data, &ctx.query(stage)?, Role::Imitation, config.frame_size, cache)
+        };
+        let mut train = open(&inputs.windows, TRAINING_CACHE)?;
+        let mut held_out = inputs.held_out.as_deref().map(|stage| open(stage, HELD_OUT_CACHE)).transpose()?;
+        let held_out = held_out.as_mut().map(|windows| windows as &mut dyn WindowSource);
+        let windows = train.len() as u64;
+        let mut watch = Watch::new(ctx.progress);
+        let report = imitate(&config, init.as_deref(), &mut train, held_out, &training, ctx.dir, &mut watch)?;
+        table::write_metrics(&ctx.dir.join("metrics.parquet"), &report.metrics)?;
+        let mut outcome = super::training_outcome(&report);
+        outcome.rows.insert("windows".into(), windows);
+        Ok(outcome)
+    }
+}

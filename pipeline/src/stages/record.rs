@@ -1,0 +1,214 @@
+//! `record`: scripted players play the arena into a dataset.
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+use playhouse_arena::{FRAME_BYTES, Player};
+use playhouse_schemas::{ActionSource, ActionSpace, Codec, Dataset, DatasetSpec, Episode, FrameSpec};
+use rayon::prelude::*;
+use serde::Deserialize;
+
+use super::{Outcome, Stage, StageContext, parse};
+use crate::env::{Recorder, derive_seed, purpose_seed, start};
+use crate::progress::Progress;
+
+/// How an arena dataset keeps its frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Frames {
+    /// JPEG of quality 90: about 5 KB a frame.
+    #[default]
+    Jpeg,
+    /// Lossless.
+    Png,
+    /// 49,152 bytes a frame.
+    Raw,
+    /// Not at all: rendered again from seed and actions when read.
+    None,
+}
+
+impl Frames {
+    /// The frame spec of a dataset that keeps its frames so.
+    pub fn spec(self) -> Option<FrameSpec> {
+        let codec = match self {
+            Frames::Jpeg => return Some(FrameSpec::default()),
+            Frames::Png => Codec::Png,
+            Frames::Raw => Codec::Raw,
+            Frames::None => return None,
+        };
+        Some(FrameSpec { codec, ..FrameSpec::default() })
+    }
+}
+
+/// Settings of `record`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The map to play on.
+    #[serde(default)]
+    map: Option<String>,
+    /// Several maps, taken in turn.
+    #[serde(default)]
+    maps: Vec<String>,
+    /// Who plays: a persona, or `mixed`.
+    #[serde(default = "mixed")]
+    persona: String,
+    /// Episodes to record.
+    episodes: u64,
+    /// How frames are kept.
+    #[serde(default)]
+    frames: Frames,
+    /// Id of the first episode.
+    #[serde(default)]
+    first_id: i64,
+}
+
+fn mixed() -> String {
+    "mixed".into()
+}
+
+impl Stage for Record {
+    const VERSION: u32 = 1;
+
+    fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
+        let mut record: Record = parse(stage, table)?;
+        match record.map.take() {
+            Some(map) if record.maps.is_empty() => record.maps.push(map),
+            None if !record.maps.is_empty() => {}
+            _ => bail!("stage `{stage}`: give `map` or `maps`, one of the two"),
+        }
+        for map in &record.maps {
+            check_map(stage, map)?;
+        }
+        Player::new(&record.persona, 0).map_err(|error| anyhow::anyhow!("stage `{stage}`: persona: {error}"))?;
+        ensure!(record.episodes > 0, "stage `{stage}`: episodes is 0; record at least one");
+        ensure!(record.first_id >= 0, "stage `{stage}`: first_id is {}; ids start at 0", record.first_id);
+        Ok(record)
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn run(self, ctx: &StageContext) -> Result<Outcome> {
+        self.record(&ctx.dir.join("data"), purpose_seed(ctx.seed, ctx.name), ctx.threads, ctx.progress)
+    }
+}
+
+/// Refuses a map that the arena does not have.
+pub fn check_map(stage: &str, map: &str) -> Result<()> {
+    let maps = playhouse_arena::maps();
+    ensure!(maps.contains(&map), "stage `{stage}`: map `{map}` is not known; choose from {}", maps.join(", "));
+    Ok(())
+}
+
+/// Records into any dataset, with the settings of kind `record`.
+///
+/// # Errors
+/// The settings are wrong, the dataset was made with another frame spec, or it cannot be written.
+pub fn record_into(
+    dataset: &Path,
+    settings: &toml::Table,
+    seed: u64,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
+    Record::parse("record", settings)?.record(dataset, seed, threads, progress)
+}
+
+impl Record {
+    fn record(&self, root: &Path, seed: u64, threads: usize, progress: &dyn Progress) -> Result<Outcome> {
+        let spec = DatasetSpec { actions: ActionSpace::gamepad(), frames: self.frames.spec() };
+        let dataset = Dataset::create(root, &spec)?;
+        let ids = self.first_id..self.first_id + self.episodes as i64;
+        // Parts are committed in the order of ids, so what is missing is the tail.
+        let kept = dataset.episodes()?.iter().filter(|row| ids.contains(&row.episode_id)).count() as u64;
+        let mut writer = dataset.writer()?;
+        // A few episodes a thread keep all of them busy to the end of a batch, and bound the memory.
+        let batch = 4 * threads.max(1) as u64;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let mut next = kept;
+        while next < self.episodes {
+            ensure!(!progress.stop(), "stopped on request; run again to continue");
+            progress.update(next, self.episodes, "episodes");
+            let until = (next + batch).min(self.episodes);
+            let play = |index| self.play(index, derive_seed(seed, index), spec.frames.as_ref());
+            let episodes: Vec<Episode> =
+                pool.install(|| (next..until).into_par_iter().map(play).collect::<Result<_>>())?;
+            for episode in episodes {
+                writer.push(episode)?;
+            }
+            next = until;
+        }
+        writer.finish()?;
+        progress.update(self.episodes, self.episodes, "episodes");
+        super::dataset_outcome(&dataset)
+    }
+
+    /// Plays episode `index` to its end. Frames are rendered only to be kept: scripted players see the world directly.
+    fn play(&self, index: u64, seed: u64, frames: Option<&FrameSpec>) -> Result<Episode> {
+        let map = &self.maps[(index % self.maps.len() as u64) as usize];
+        let mut arena = start(map, seed)?;
+        let mut player = Player::new(&self.persona, seed)?;
+        let mut recorder = Recorder::default();
+        let mut rgb = vec![0u8; FRAME_BYTES];
+        loop {
+            if let Some(spec) = frames {
+                arena.render(&mut rgb);
+                recorder.frame(spec, &rgb)?;
+            }
+            let action = player.act(&arena);
+            recorder.action(arena.pose(), &action);
+            let result = arena.step(&action);
+            if result.terminated || result.truncated {
+                let episode = recorder.finish(&arena, map, seed, result);
+                return Ok(Episode {
+                    episode_id: self.first_id + index as i64,
+                    player: Some(player.name().to_owned()),
+                    action_source: ActionSource::Scripted,
+                    ..episode
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    fn episodes(root: &Path) -> Vec<Episode> {
+        let dataset = Dataset::open(root).unwrap();
+        let ids: Vec<i64> = dataset.episodes().unwrap().iter().map(|row| row.episode_id).collect();
+        ids.into_iter().map(|id| dataset.read_episode(id).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_resumed_recording_equals_an_uninterrupted_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings =
+            |episodes: u32| format!("map = 'skygarden'\nepisodes = {episodes}\nfirst_id = 5").parse().unwrap();
+        let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+        record_into(&whole, &settings(5), 3, 2, &Silent).unwrap();
+        record_into(&parts, &settings(2), 3, 1, &Silent).unwrap();
+        let outcome = record_into(&parts, &settings(5), 3, 2, &Silent).unwrap();
+        assert_eq!(outcome.rows["episodes"], 5);
+        let all = episodes(&whole);
+        assert!(all == episodes(&parts));
+        assert_eq!(all.iter().map(|episode| episode.episode_id).collect::<Vec<_>>(), [5, 6, 7, 8, 9]);
+        assert!(all.iter().all(|episode| episode.outcome.is_some() && episode.frames.len() == episode.poses.len()));
+        let shares: f64 = outcome.figures.values().sum();
+        assert!((shares - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn settings_are_checked_by_name() {
+        let check = |text: &str| Record::parse("play", &text.parse().unwrap()).unwrap_err().to_string();
+        let error = check("map = 'skygardn'\nepisodes = 1");
+        assert!(error.contains("map `skygardn` is not known") && error.contains("skygarden"), "{error}");
+        assert!(check("episodes = 1").contains("give `map` or `maps`"));
+        assert!(check("map = 'canyon'\nepisodes = 0").contains("episodes is 0"));
+        assert!(check("map = 'canyon'\nepisodes = 1\npersona = 'nobody'").contains("persona"));
+    }
+}
