@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::files::ModelFile;
+use crate::layout::Layout;
 
 /// Side in pixels of the square frames that environments and datasets deliver.
 pub const SOURCE_FRAME: usize = 128;
@@ -123,6 +124,11 @@ impl ModelConfig {
             return fail("every action component needs 2 to 256 values".to_owned());
         }
         Ok(())
+    }
+
+    /// Number of parameters with `head` on top.
+    pub fn parameters(&self, head: Head) -> usize {
+        Layout::new(self, head).count()
     }
 
     /// Bytes of one frame as the encoder sees it: `frame_size` squared, RGB.

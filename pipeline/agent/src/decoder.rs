@@ -121,7 +121,7 @@ impl Decoder {
             let position = self.positions[lane] as usize;
             let row = |t: Tensor| t.slice(lane * d, d);
             b.copy(row(self.embeddings), self.contexts.slice((lane * self.config.context + position) * d, d));
-            b.add_scaled(model.w.position.slice(position * d, d), row(x), 1.0);
+            b.add_position_forward(row(x), model.w.position.slice(position * d, d), 1, 1, d);
         }
         self.decode(b, model, n);
         let out = self.logits.slice(0, n * self.config.logits());

@@ -145,6 +145,17 @@ impl EncoderActs {
         }
     }
 
+    /// Bytes of activations that one frame leaves (f32).
+    pub fn frame_bytes(config: &ModelConfig) -> usize {
+        let stage = |s: usize| {
+            let values = config.side(s) * config.side(s) * config.dims[s];
+            // A block: depthwise, norm, pre, hidden, contracted, y. The entry: patches and its output; the norm before it.
+            values * (12 * config.depths[s] + 2)
+                + if s > 0 { config.dims[s - 1] * 8 * config.side(s).pow(2) } else { 0 }
+        };
+        4 * (0..config.dims.len()).map(stage).sum::<usize>()
+    }
+
     /// Frames it was planned for.
     pub fn capacity(&self) -> usize {
         self.frames

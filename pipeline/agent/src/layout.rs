@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn presets_have_their_sizes() {
         assert_eq!(layout("paper", Head::Policy).count(), 102_760_868);
-        assert_eq!(layout("tiny", Head::Policy).count(), 478868);
+        assert_eq!(layout("tiny", Head::Policy).count(), 478_868);
         let small = layout("small", Head::Policy).count();
         assert!((3_000_000..5_000_000).contains(&small), "{small}");
     }

@@ -12,9 +12,9 @@ use crate::layout::Layout;
 use crate::transformer::{self, TransformerActs, TransformerScratch};
 use crate::view::View;
 
-/// Frames whose encoder activations are kept between forward and backward. Beyond it they are computed twice, which costs a quarter more
-/// arithmetic and saves 400 kB a frame (`tiny`).
-const KEEP_FRAMES: usize = 1024;
+/// Bytes of encoder activations that are kept between forward and backward. A batch with more of them is encoded twice, which costs a
+/// third more arithmetic: 1,190 frames of `tiny`, 78 of `paper`.
+const KEEP_BYTES: usize = 512 << 20;
 
 /// The backend to compute on: `threads` CPU threads, 0 for all.
 pub(crate) fn backend(threads: usize) -> Box<dyn Backend> {
@@ -135,17 +135,17 @@ struct Backward {
 impl Pass {
     /// Plans memory; `train` also for backward.
     pub fn plan(b: &mut dyn Backend, config: &ModelConfig, windows: usize, train: bool) -> Self {
-        Self::plan_keeping(b, config, windows, train, if train { KEEP_FRAMES } else { CHUNK })
+        Self::plan_keeping(
+            b,
+            config,
+            windows,
+            train,
+            if train { KEEP_BYTES / EncoderActs::frame_bytes(config) } else { 0 },
+        )
     }
 
     /// As [`Pass::plan`], with the encoder's activations kept for batches of up to `kept` frames.
-    pub fn plan_keeping(
-        b: &mut dyn Backend,
-        config: &ModelConfig,
-        windows: usize,
-        train: bool,
-        kept: usize,
-    ) -> Self {
+    pub fn plan_keeping(b: &mut dyn Backend, config: &ModelConfig, windows: usize, train: bool, kept: usize) -> Self {
         let rows = windows * config.context;
         let backward = train.then(|| Backward {
             encoder: EncoderScratch::plan(b, config, CHUNK.min(rows)),
@@ -159,7 +159,7 @@ impl Pass {
             slots: [b.alloc_bytes(rows * config.frame_bytes()), b.alloc_bytes(rows * config.frame_bytes())],
             embeddings: b.alloc(rows * config.width, Kind::Activation),
             // More frames than are kept go through a buffer of one chunk.
-            encoder: EncoderActs::plan(b, config, if rows <= kept { rows } else { CHUNK }),
+            encoder: EncoderActs::plan(b, config, if rows <= kept { rows } else { CHUNK.min(rows) }),
             trunk: TransformerActs::plan(b, config, windows, config.context),
             backward,
         }

@@ -7,7 +7,7 @@ pub trait Observer {
     /// `done` of `total` units are finished.
     fn progress(&mut self, _done: u64, _total: u64, _message: &str) {}
 
-    /// Asked between steps; true saves the state and returns [`Error::Interrupted`](crate::Error::Interrupted).
+    /// Asked between steps; true ends the work with [`Error::Interrupted`](crate::Error::Interrupted). Training saves its state first.
     fn stop(&self) -> bool {
         false
     }

@@ -101,9 +101,8 @@ fn losses_of_adamw_steps_agree_with_jax() {
     let config = ModelConfig::preset("tiny").unwrap();
     let weights = deterministic(&Layout::new(&config, Head::Policy));
     let mut bench = Bench::new(&config, &weights, batch(&config, 2));
-    let series = |name: &str| -> Vec<f64> {
-        golden[name].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
-    };
+    let series =
+        |name: &str| -> Vec<f64> { golden[name].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect() };
     for (step, (loss, norm)) in series("losses").into_iter().zip(series("gradient_norms")).enumerate() {
         close(&format!("loss {step}"), bench.loss(), loss, loss, 1e-3);
         bench.l.optimise(Hyper {

@@ -8,12 +8,21 @@ use crate::environment::EpisodeStart;
 use crate::files::ModelFile;
 use crate::layout::Layout;
 use crate::{
-    Actor, Reinforce, Report, Result, RewardFn, Trajectory, Training, evaluate_loss, imitate, reinforce_with, score,
+    Actor, Reinforce, Report, Result, RewardFn, Training, Trajectory, evaluate_loss, imitate, reinforce_with, score,
     train_reward,
 };
 
 fn training() -> Training {
-    Training { steps: 160, batch: 4, lr: 5e-3, warmup: 10, eval_every: 80, eval_windows: 8, threads: 2, ..Training::default() }
+    Training {
+        steps: 160,
+        batch: 4,
+        lr: 5e-3,
+        warmup: 10,
+        eval_every: 80,
+        eval_windows: 8,
+        threads: 2,
+        ..Training::default()
+    }
 }
 
 /// A policy that has learnt nothing.
@@ -31,8 +40,7 @@ fn imitation_gets_far_below_the_prior() {
     let dir = tempfile::tempdir().unwrap();
     let config = small_config();
     let (mut train, mut held_out) = (Greys::new(&config, 24, 1), Greys::new(&config, 8, 2));
-    let report =
-        imitate(&config, None, &mut train, Some(&mut held_out), &training(), dir.path(), &mut ()).unwrap();
+    let report = imitate(&config, None, &mut train, Some(&mut held_out), &training(), dir.path(), &mut ()).unwrap();
     let (loss, prior) = (report.last("held_out/loss").unwrap(), report.last("held_out/prior_loss").unwrap());
     assert!(prior > 2.5 && loss < 0.5 * prior, "loss {loss}, prior {prior}");
     assert_eq!(report.metrics.iter().filter(|m| m.name == "held_out/loss/stick").count(), 2);
@@ -67,8 +75,7 @@ fn a_reward_model_learns_what_is_preferred() {
     let (mut train, mut held_out) =
         (BrighterLast(Greys::new(&config, 64, 1)), BrighterLast(Greys::new(&config, 40, 2)));
     let settings = Training { eval_windows: 20, label_noise: 0.05, ..training() };
-    let report =
-        train_reward(&config, Some(&init), &mut train, &mut held_out, &settings, dir.path(), &mut ()).unwrap();
+    let report = train_reward(&config, Some(&init), &mut train, &mut held_out, &settings, dir.path(), &mut ()).unwrap();
     let last = |name: &str| report.last(name).unwrap();
     assert!(last("held_out/accuracy") >= 0.9, "{}", last("held_out/accuracy"));
     assert!(last("held_out/loss") < 0.4 && last("held_out/ece") < 0.3);
@@ -87,13 +94,11 @@ fn a_reward_model_learns_what_is_preferred() {
 fn early_stopping_keeps_the_best_weights() {
     let dir = tempfile::tempdir().unwrap();
     let config = small_config();
-    let (mut train, mut held_out) =
-        (BrighterLast(Greys::new(&config, 8, 1)), BrighterLast(Greys::new(&config, 40, 2)));
+    let (mut train, mut held_out) = (BrighterLast(Greys::new(&config, 8, 1)), BrighterLast(Greys::new(&config, 40, 2)));
     // Four pairs are learnt by heart: the held-out loss turns round.
     let settings = Training { steps: 400, eval_every: 10, eval_windows: 20, patience: 3, ..training() };
     let report = train_reward(&config, None, &mut train, &mut held_out, &settings, dir.path(), &mut ()).unwrap();
-    let losses: Vec<f64> =
-        report.metrics.iter().filter(|m| m.name == "held_out/loss").map(|m| m.value).collect();
+    let losses: Vec<f64> = report.metrics.iter().filter(|m| m.name == "held_out/loss").map(|m| m.value).collect();
     let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
     assert!(losses.len() < 40, "it stopped before the end");
     assert_eq!(losses[losses.len() - 4], best, "{losses:?}");
@@ -104,9 +109,8 @@ pub struct Presses;
 
 impl RewardFn for Presses {
     fn rewards(&mut self, trajectories: &[Trajectory]) -> Result<Vec<f32>> {
-        let share = |t: &Trajectory| {
-            t.actions.chunks_exact(3).map(|action| f32::from(action[0])).sum::<f32>() / t.steps as f32
-        };
+        let share =
+            |t: &Trajectory| t.actions.chunks_exact(3).map(|action| f32::from(action[0])).sum::<f32>() / t.steps as f32;
         Ok(trajectories.iter().map(share).collect())
     }
 }

@@ -9,7 +9,15 @@ use crate::report::Observer;
 use crate::{Error, Reinforce, Report, Result, Training, imitate, reinforce_with, train_reward};
 
 fn settings() -> Training {
-    Training { steps: 17, batch: 3, eval_every: 5, eval_windows: 4, checkpoint_every: 4, threads: 2, ..Training::default() }
+    Training {
+        steps: 17,
+        batch: 3,
+        eval_every: 5,
+        eval_windows: 4,
+        checkpoint_every: 4,
+        threads: 2,
+        ..Training::default()
+    }
 }
 
 fn same(a: &Report, b: &Report) {
