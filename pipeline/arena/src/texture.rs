@@ -158,7 +158,7 @@ pub fn halve(level: &[u32], size: usize) -> Vec<u32> {
             }
             let channel = |shift: u32| {
                 let sum: u32 = four.iter().filter(|&&t| t >> 24 != 0).map(|t| t >> shift & 255).sum();
-                (sum + there / 2) / there << shift
+                ((sum + there / 2) / there) << shift
             };
             0xFF00_0000 | channel(16) | channel(8) | channel(0)
         })
@@ -191,7 +191,7 @@ fn surface(which: usize, x: usize, y: usize) -> [f32; 3] {
             let row = y / 8;
             let bx = (x + row % 2 * 8) % 64;
             let brick = lattice((bx / 16) as i32, row as i32, 32);
-            if y % 8 == 0 || bx % 16 == 0 {
+            if y.is_multiple_of(8) || bx.is_multiple_of(16) {
                 grey(0.62 + 0.08 * grain)
             } else {
                 let v = 0.78 + 0.2 * brick + 0.06 * grain;
@@ -210,7 +210,7 @@ fn surface(which: usize, x: usize, y: usize) -> [f32; 3] {
                 0.5
             } else if diagonal < 7 {
                 0.92
-            } else if y % 9 == 0 {
+            } else if y.is_multiple_of(9) {
                 0.52
             } else {
                 0.74
@@ -236,7 +236,7 @@ fn surface(which: usize, x: usize, y: usize) -> [f32; 3] {
             grey(if (y + arm) % 32 < 15 { 1.0 } else { 0.36 })
         }
         id::STRIPES => grey(if x % 32 < 16 { 1.0 } else { 0.4 }),
-        id::CHECKS => grey(if (x / 16 + y / 16) % 2 == 0 { 1.0 } else { 0.4 }),
+        id::CHECKS => grey(if (x / 16 + y / 16).is_multiple_of(2) { 1.0 } else { 0.4 }),
         id::RINGS => {
             let (dx, dy) = (fx - 31.5, fy - 31.5);
             let d = (dx * dx + dy * dy).sqrt();
