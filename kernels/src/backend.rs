@@ -165,16 +165,7 @@ pub trait Backend: Send {
     /// y[N,H,W,C] = b[C] + sum over the 7x7 window of x[N,H,W,C] * w[49,C] (row ky*7+kx), zero padding of 3.
     fn depthwise_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Plane);
     /// dx[N,H,W,C] = , dw[49,C] += , db[C] += , from dy[N,H,W,C].
-    fn depthwise_backward(
-        &mut self,
-        dy: Tensor,
-        x: Tensor,
-        w: Tensor,
-        dx: Tensor,
-        dw: Tensor,
-        db: Tensor,
-        d: Plane,
-    );
+    fn depthwise_backward(&mut self, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw: Tensor, db: Tensor, d: Plane);
     /// x[N,H,W,C] -> y[N,H/2,W/2,4C], order ky,kx,c; H and W even. With a linear layer: the 2x2/2 convolution.
     fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane);
     /// dx[N,H,W,C] = , from dy[N,H/2,W/2,4C]; `d` is the plane of x.
@@ -252,25 +243,11 @@ pub trait Backend: Send {
     /// diagonal). Scores are scaled by 1/sqrt(HS).
     fn attention_forward(&mut self, qkv: Tensor, y: Tensor, probs: Tensor, d: Attention);
     /// dqkv[B,T,3,NH,HS] = , from dy[B,T,NH*HS].
-    fn attention_backward(
-        &mut self,
-        dy: Tensor,
-        qkv: Tensor,
-        probs: Tensor,
-        dqkv: Tensor,
-        d: Attention,
-    );
+    fn attention_backward(&mut self, dy: Tensor, qkv: Tensor, probs: Tensor, dqkv: Tensor, d: Attention);
     /// One new timestep a lane, for rollouts. qkv[B,3,NH,HS] is of the new timestep, whose index in lane b is
     /// positions[b] < T. K and V are stored at that index of cache[B,2,T,NH,HS] (0 = K, 1 = V); then the query
     /// attends to 0..=positions[b] -> y[B,NH*HS].
-    fn attention_decode(
-        &mut self,
-        qkv: Tensor,
-        cache: Tensor,
-        y: Tensor,
-        positions: &[u32],
-        d: Attention,
-    );
+    fn attention_decode(&mut self, qkv: Tensor, cache: Tensor, y: Tensor, positions: &[u32], d: Attention);
 
     // ---- losses ----------------------------------------------------------------------------------------------
 
@@ -296,14 +273,7 @@ pub trait Backend: Send {
     /// Bradley-Terry with centering: scores[P,2] (chosen, rejected), label[P] = P(chosen is better);
     /// loss[P] = -label ln s(d) - (1-label) ln s(-d) + centering * (chosen + rejected)^2, where d = chosen - rejected
     /// and s is the logistic function. dscores[P,2] = the gradient of the mean of loss over the pairs.
-    fn bradley_terry(
-        &mut self,
-        scores: Tensor,
-        label: Tensor,
-        centering: f32,
-        dscores: Tensor,
-        loss: Tensor,
-    );
+    fn bradley_terry(&mut self, scores: Tensor, label: Tensor, centering: f32, dscores: Tensor, loss: Tensor);
 
     // ---- optimiser -------------------------------------------------------------------------------------------
 

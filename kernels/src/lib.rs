@@ -31,6 +31,7 @@
 
 mod backend;
 mod cpu;
+pub mod device;
 pub mod reference;
 mod tensor;
 

@@ -49,11 +49,7 @@ impl Tensor {
             "slice {start}..{start}+{len} of a tensor of {} elements",
             self.len
         );
-        Tensor {
-            start: self.start + start,
-            len,
-            kind: self.kind,
-        }
+        Tensor { start: self.start + start, len, kind: self.kind }
     }
 
     pub(crate) fn range(self) -> Range<usize> {
@@ -85,10 +81,7 @@ impl Bytes {
             "slice {start}..{start}+{len} of {} bytes",
             self.len
         );
-        Bytes {
-            start: self.start + start,
-            len,
-        }
+        Bytes { start: self.start + start, len }
     }
 
     pub(crate) fn range(self) -> Range<usize> {

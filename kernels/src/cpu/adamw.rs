@@ -38,15 +38,7 @@ simd! {
 
 pub fn adamw(cpu: &mut Cpu, p: Tensor, g: Tensor, m: Tensor, v: Tensor, norm: Tensor, d: AdamW) {
     let len = p.len();
-    check(
-        "adamw",
-        &[
-            ("g", g, len),
-            ("m", m, len),
-            ("v", v, len),
-            ("norm", norm, 1),
-        ],
-    );
+    check("adamw", &[("g", g, len), ("m", m, len), ("v", v, len), ("norm", norm, 1)]);
     assert!(d.step > 0, "adamw: the first step is 1");
     let level = cpu.level;
     let (_, [g, norm], [p, m, v]) = cpu.memory.views("adamw", NO_BYTES, [g, norm], [p, m, v]);
@@ -64,8 +56,7 @@ pub fn adamw(cpu: &mut Cpu, p: Tensor, g: Tensor, m: Tensor, v: Tensor, norm: Te
         keep: 1.0 - d.lr * d.weight_decay,
     };
     let outputs = [Split(p, BLOCK), Split(m, BLOCK), Split(v, BLOCK)];
-    cpu.pool
-        .run(len.div_ceil(BLOCK), 8 * len, outputs, |i, [p, m, v]| {
-            step_block(level, p, &g[i * BLOCK..], m, v, k);
-        });
+    cpu.pool.run(len.div_ceil(BLOCK), 8 * len, outputs, |i, [p, m, v]| {
+        step_block(level, p, &g[i * BLOCK..], m, v, k);
+    });
 }

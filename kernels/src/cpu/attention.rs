@@ -41,7 +41,9 @@ simd! {
                 }
             }
             let over = 1.0 / row.iter().sum::<f32>();
-            row.iter_mut().for_each(|x| *x *= over);
+            for x in row {
+                *x *= over;
+            }
         }
     }
 }
@@ -67,183 +69,66 @@ fn work(d: Attention) -> usize {
 }
 
 pub fn forward(cpu: &mut Cpu, qkv: Tensor, y: Tensor, probs: Tensor, d: Attention) {
-    let Attention {
-        b,
-        t,
-        heads,
-        head_size: hs,
-    } = d;
+    let Attention { b, t, heads, head_size: hs } = d;
     let width = d.width();
     check(
         "attention_forward",
-        &[
-            ("qkv", qkv, b * t * 3 * width),
-            ("y", y, b * t * width),
-            ("probs", probs, b * heads * t * t),
-        ],
+        &[("qkv", qkv, b * t * 3 * width), ("y", y, b * t * width), ("probs", probs, b * heads * t * t)],
     );
     let level = cpu.level;
-    let (_, [qkv], [y, probs]) = cpu
-        .memory
-        .views("attention_forward", NO_BYTES, [qkv], [y, probs]);
+    let (_, [qkv], [y, probs]) = cpu.memory.views("attention_forward", NO_BYTES, [qkv], [y, probs]);
     let scale = 1.0 / (hs as f32).sqrt();
-    cpu.pool.run(
-        b,
-        work(d),
-        [Split(y, t * width), Split(probs, heads * t * t)],
-        |i, [y, probs]| {
-            let qkv = &qkv[i * t * 3 * width..][..t * 3 * width];
-            with_local(t * hs, |keys| {
-                for (h, p) in probs.chunks_exact_mut(t * t).enumerate() {
-                    let at = h * hs;
-                    transpose(&qkv[width + at..], 3 * width, t, hs, keys);
-                    let q = Strided {
-                        data: &qkv[at..],
-                        row: 3 * width,
-                        col: 1,
-                    };
-                    multiply(
-                        level,
-                        t,
-                        t,
-                        hs,
-                        q,
-                        Right::Rows {
-                            data: keys,
-                            stride: t,
-                        },
-                        Start::Zero,
-                        p,
-                        t,
-                    );
-                    causal_softmax(level, p, t, scale);
-                    let left = Strided {
-                        data: p,
-                        row: t,
-                        col: 1,
-                    };
-                    let v = Right::Rows {
-                        data: &qkv[2 * width + at..],
-                        stride: 3 * width,
-                    };
-                    multiply(level, t, hs, t, left, v, Start::Zero, &mut y[at..], width);
-                }
-            });
-        },
-    );
+    cpu.pool.run(b, work(d), [Split(y, t * width), Split(probs, heads * t * t)], |i, [y, probs]| {
+        let qkv = &qkv[i * t * 3 * width..][..t * 3 * width];
+        with_local(t * hs, |keys| {
+            for (h, p) in probs.chunks_exact_mut(t * t).enumerate() {
+                let at = h * hs;
+                transpose(&qkv[width + at..], 3 * width, t, hs, keys);
+                let q = Strided { data: &qkv[at..], row: 3 * width, col: 1 };
+                multiply(level, t, t, hs, q, Right::Rows { data: keys, stride: t }, Start::Zero, p, t);
+                causal_softmax(level, p, t, scale);
+                let left = Strided { data: p, row: t, col: 1 };
+                let v = Right::Rows { data: &qkv[2 * width + at..], stride: 3 * width };
+                multiply(level, t, hs, t, left, v, Start::Zero, &mut y[at..], width);
+            }
+        });
+    });
 }
 
 pub fn backward(cpu: &mut Cpu, dy: Tensor, qkv: Tensor, probs: Tensor, dqkv: Tensor, d: Attention) {
-    let Attention {
-        b,
-        t,
-        heads,
-        head_size: hs,
-    } = d;
+    let Attention { b, t, heads, head_size: hs } = d;
     let (width, packed) = (d.width(), d.b * d.t * 3 * d.width());
     check(
         "attention_backward",
-        &[
-            ("dy", dy, b * t * width),
-            ("qkv", qkv, packed),
-            ("probs", probs, b * heads * t * t),
-            ("dqkv", dqkv, packed),
-        ],
+        &[("dy", dy, b * t * width), ("qkv", qkv, packed), ("probs", probs, b * heads * t * t), ("dqkv", dqkv, packed)],
     );
     let level = cpu.level;
-    let (_, [dy, qkv, probs], [dqkv]) =
-        cpu.memory
-            .views("attention_backward", NO_BYTES, [dy, qkv, probs], [dqkv]);
+    let (_, [dy, qkv, probs], [dqkv]) = cpu.memory.views("attention_backward", NO_BYTES, [dy, qkv, probs], [dqkv]);
     let scale = 1.0 / (hs as f32).sqrt();
     let stride = 3 * width;
-    cpu.pool
-        .run(b, 3 * work(d), [Split(dqkv, t * stride)], |i, [dqkv]| {
-            let qkv = &qkv[i * t * stride..][..t * stride];
-            let dy = &dy[i * t * width..][..t * width];
-            with_local(t * hs + t * t, |local| {
-                let (values, ds) = local.split_at_mut(t * hs);
-                for h in 0..heads {
-                    let at = h * hs;
-                    let p = &probs[(i * heads + h) * t * t..][..t * t];
-                    transpose(&qkv[2 * width + at..], stride, t, hs, values);
-                    let grads = Strided {
-                        data: &dy[at..],
-                        row: width,
-                        col: 1,
-                    };
-                    multiply(
-                        level,
-                        t,
-                        t,
-                        hs,
-                        grads,
-                        Right::Rows {
-                            data: values,
-                            stride: t,
-                        },
-                        Start::Zero,
-                        ds,
-                        t,
-                    );
-                    softmax_backward(level, p, ds, t, scale);
-                    let rows = |data| Strided {
-                        data,
-                        row: t,
-                        col: 1,
-                    };
-                    let columns = |data| Strided {
-                        data,
-                        row: 1,
-                        col: t,
-                    };
-                    let q = Right::Rows {
-                        data: &qkv[at..],
-                        stride,
-                    };
-                    let k = Right::Rows {
-                        data: &qkv[width + at..],
-                        stride,
-                    };
-                    let g = Right::Rows {
-                        data: &dy[at..],
-                        stride: width,
-                    };
-                    multiply(
-                        level,
-                        t,
-                        hs,
-                        t,
-                        rows(&*ds),
-                        k,
-                        Start::Zero,
-                        &mut dqkv[at..],
-                        stride,
-                    );
-                    multiply(
-                        level,
-                        t,
-                        hs,
-                        t,
-                        columns(&*ds),
-                        q,
-                        Start::Zero,
-                        &mut dqkv[width + at..],
-                        stride,
-                    );
-                    multiply(
-                        level,
-                        t,
-                        hs,
-                        t,
-                        columns(p),
-                        g,
-                        Start::Zero,
-                        &mut dqkv[2 * width + at..],
-                        stride,
-                    );
-                }
-            });
+    cpu.pool.run(b, 3 * work(d), [Split(dqkv, t * stride)], |i, [dqkv]| {
+        let qkv = &qkv[i * t * stride..][..t * stride];
+        let dy = &dy[i * t * width..][..t * width];
+        with_local(t * hs + t * t, |local| {
+            let (values, ds) = local.split_at_mut(t * hs);
+            for h in 0..heads {
+                let at = h * hs;
+                let p = &probs[(i * heads + h) * t * t..][..t * t];
+                transpose(&qkv[2 * width + at..], stride, t, hs, values);
+                let grads = Strided { data: &dy[at..], row: width, col: 1 };
+                multiply(level, t, t, hs, grads, Right::Rows { data: values, stride: t }, Start::Zero, ds, t);
+                softmax_backward(level, p, ds, t, scale);
+                let rows = |data| Strided { data, row: t, col: 1 };
+                let columns = |data| Strided { data, row: 1, col: t };
+                let q = Right::Rows { data: &qkv[at..], stride };
+                let k = Right::Rows { data: &qkv[width + at..], stride };
+                let g = Right::Rows { data: &dy[at..], stride: width };
+                multiply(level, t, hs, t, rows(&*ds), k, Start::Zero, &mut dqkv[at..], stride);
+                multiply(level, t, hs, t, columns(&*ds), q, Start::Zero, &mut dqkv[width + at..], stride);
+                multiply(level, t, hs, t, columns(p), g, Start::Zero, &mut dqkv[2 * width + at..], stride);
+            }
         });
+    });
 }
 
 simd! {
@@ -292,14 +177,7 @@ simd! {
     }
 }
 
-fn decode_lane(
-    level: Level,
-    qkv: &[f32],
-    cache: &mut [f32],
-    y: &mut [f32],
-    position: usize,
-    d: Attention,
-) {
+fn decode_lane(level: Level, qkv: &[f32], cache: &mut [f32], y: &mut [f32], position: usize, d: Attention) {
     let (width, hs) = (d.width(), d.head_size);
     let (keys, values) = cache.split_at_mut(d.t * width);
     keys[position * width..][..width].copy_from_slice(&qkv[width..2 * width]);
@@ -307,62 +185,25 @@ fn decode_lane(
     with_local(position + 1, |scores| {
         for (h, y) in y.chunks_exact_mut(hs).enumerate() {
             let at = h * hs;
-            decode_head(
-                level,
-                &qkv[at..at + hs],
-                &keys[at..],
-                &values[at..],
-                width,
-                scores,
-                y,
-            );
+            decode_head(level, &qkv[at..at + hs], &keys[at..], &values[at..], width, scores, y);
         }
     });
 }
 
-pub fn decode(
-    cpu: &mut Cpu,
-    qkv: Tensor,
-    cache: Tensor,
-    y: Tensor,
-    positions: &[u32],
-    d: Attention,
-) {
+pub fn decode(cpu: &mut Cpu, qkv: Tensor, cache: Tensor, y: Tensor, positions: &[u32], d: Attention) {
     let (b, width) = (d.b, d.width());
     check(
         "attention_decode",
-        &[
-            ("qkv", qkv, b * 3 * width),
-            ("cache", cache, b * 2 * d.t * width),
-            ("y", y, b * width),
-        ],
+        &[("qkv", qkv, b * 3 * width), ("cache", cache, b * 2 * d.t * width), ("y", y, b * width)],
     );
     assert_eq!(positions.len(), b, "attention_decode: one position a lane");
     for (lane, position) in positions.iter().enumerate() {
-        assert!(
-            (*position as usize) < d.t,
-            "attention_decode: position {position} of lane {lane}, capacity {}",
-            d.t
-        );
+        assert!((*position as usize) < d.t, "attention_decode: position {position} of lane {lane}, capacity {}", d.t);
     }
     let level = cpu.level;
-    let (_, [qkv], [cache, y]) = cpu
-        .memory
-        .views("attention_decode", NO_BYTES, [qkv], [cache, y]);
+    let (_, [qkv], [cache, y]) = cpu.memory.views("attention_decode", NO_BYTES, [qkv], [cache, y]);
     let work = 2 * b * d.t * width;
-    cpu.pool.run(
-        b,
-        work,
-        [Split(cache, 2 * d.t * width), Split(y, width)],
-        |i, [cache, y]| {
-            decode_lane(
-                level,
-                &qkv[i * 3 * width..][..3 * width],
-                cache,
-                y,
-                positions[i] as usize,
-                d,
-            );
-        },
-    );
+    cpu.pool.run(b, work, [Split(cache, 2 * d.t * width), Split(y, width)], |i, [cache, y]| {
+        decode_lane(level, &qkv[i * 3 * width..][..3 * width], cache, y, positions[i] as usize, d);
+    });
 }

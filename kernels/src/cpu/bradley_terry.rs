@@ -10,27 +10,11 @@ fn softplus(x: f32) -> f32 {
     positive + (-x.abs()).exp().ln_1p()
 }
 
-pub fn bradley_terry(
-    cpu: &mut Cpu,
-    scores: Tensor,
-    label: Tensor,
-    centering: f32,
-    dscores: Tensor,
-    loss: Tensor,
-) {
+pub fn bradley_terry(cpu: &mut Cpu, scores: Tensor, label: Tensor, centering: f32, dscores: Tensor, loss: Tensor) {
     let pairs = label.len();
     let name = "bradley_terry";
-    check(
-        name,
-        &[
-            ("scores", scores, 2 * pairs),
-            ("dscores", dscores, 2 * pairs),
-            ("loss", loss, pairs),
-        ],
-    );
-    let (_, [scores, label], [dscores, loss]) =
-        cpu.memory
-            .views(name, NO_BYTES, [scores, label], [dscores, loss]);
+    check(name, &[("scores", scores, 2 * pairs), ("dscores", dscores, 2 * pairs), ("loss", loss, pairs)]);
+    let (_, [scores, label], [dscores, loss]) = cpu.memory.views(name, NO_BYTES, [scores, label], [dscores, loss]);
     let over = 1.0 / pairs as f32;
     for (i, loss) in loss.iter_mut().enumerate() {
         let (chosen, rejected, label) = (scores[2 * i], scores[2 * i + 1], label[i]);

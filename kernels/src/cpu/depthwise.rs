@@ -35,16 +35,18 @@ macro_rules! unroll {
     };
 }
 
-/// Width of the next tile of a row and which edges it touches: (outputs, left, right). A tile of 1 checks bounds.
+/// Width of the next tile of a row and which edges it touches: (outputs, left, right). A tile of 1 checks bounds; it
+/// fills what is left over at odd widths, slowly.
 fn next_tile(x: usize, w: usize) -> (usize, bool, bool) {
     let rest = w - x;
-    for size in [8, 4] {
-        let left_ok = x == 0 || x >= 3;
-        if left_ok && (rest == size || rest >= size + 3) {
-            return (size, x == 0, rest == size);
-        }
+    let inside = x == 0 || x >= 3;
+    if inside && (rest == 8 || rest >= 11) {
+        (8, x == 0, rest == 8)
+    } else if inside && rest == 4 {
+        (4, x == 0, true)
+    } else {
+        (1, true, true)
     }
-    (1, true, true)
 }
 
 /// One row of one tile for one vector of channels. All pointers are at the vector's first channel.
@@ -54,20 +56,6 @@ struct Row {
     x: *const f32,
     /// Elements from pixel to pixel.
     c: usize,
-    /// Channels in this vector.
-    lanes: usize,
-}
-
-#[inline(always)]
-unsafe fn get<S: Simd, const PARTIAL: bool>(s: S, p: *const f32, lanes: usize) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if PARTIAL {
-            s.load_first(p, lanes)
-        } else {
-            s.load(p)
-        }
-    }
 }
 
 /// acc[r] += sum over kx of x[r + kx - 3] * w[kx] inside the row.
@@ -75,13 +63,7 @@ unsafe fn get<S: Simd, const PARTIAL: bool>(s: S, p: *const f32, lanes: usize) -
 /// # Safety
 /// The row is valid from column -3 (0 where LEFT) to R + 2 (R - 1 where RIGHT); `w` for 7 rows `w_step` apart.
 #[inline(always)]
-unsafe fn convolve<
-    S: Simd,
-    const R: usize,
-    const LEFT: bool,
-    const RIGHT: bool,
-    const PARTIAL: bool,
->(
+unsafe fn convolve<S: Simd, const R: usize, const LEFT: bool, const RIGHT: bool>(
     s: S,
     row: Row,
     w: *const f32,
@@ -91,13 +73,13 @@ unsafe fn convolve<
     // SAFETY: the caller's promise; columns outside it are skipped by constants.
     unsafe {
         let mut weights = [s.splat(0.0); SIDE];
-        for (kx, v) in weights.iter_mut().enumerate() {
-            *v = get::<S, PARTIAL>(s, w.wrapping_offset(kx as isize * w_step), row.lanes);
-        }
+        unroll!(K in [0 1 2 3 4 5 6] {
+            weights[K] = s.load(w.wrapping_offset(K as isize * w_step));
+        });
         // Column I - 3 relative to the tile.
         unroll!(I in [0 1 2 3 4 5 6 7 8 9 10 11 12 13] {
             if I < R + SIDE - 1 && !(LEFT && I < 3) && !(RIGHT && I >= R + 3) {
-                let x = get::<S, PARTIAL>(s, row.x.wrapping_add(I * row.c).wrapping_sub(3 * row.c), row.lanes);
+                let x = s.load(row.x.wrapping_add(I * row.c).wrapping_sub(3 * row.c));
                 unroll!(A in [0 1 2 3 4 5 6 7] {
                     if A < R && I >= A && I - A < SIDE {
                         acc[A] = s.fma(x, weights[I - A], acc[A]);
@@ -129,13 +111,7 @@ struct Pass {
 /// `input` and `output` are planes of the pass at the vector's first channel; the tile lies in the row, and its
 /// neighbours of 3 columns too except past the edges named.
 #[inline(always)]
-unsafe fn output_tile<
-    S: Simd,
-    const R: usize,
-    const LEFT: bool,
-    const RIGHT: bool,
-    const PARTIAL: bool,
->(
+unsafe fn output_tile<S: Simd, const R: usize, const LEFT: bool, const RIGHT: bool>(
     s: S,
     p: Pass,
     input: *const f32,
@@ -147,26 +123,19 @@ unsafe fn output_tile<
     unsafe {
         let mut acc = [s.splat(0.0); R];
         if !p.bias.is_null() {
-            acc = [get::<S, PARTIAL>(s, p.bias, p.lanes); R];
+            acc = [s.load(p.bias); R];
         }
         for iy in oy.saturating_sub(3)..(oy + 4).min(p.h) {
             let ky = iy + 3 - oy;
-            let row = Row {
-                x: input.wrapping_add((iy * p.w + ox) * p.c),
-                c: p.c,
-                lanes: p.lanes,
-            };
+            let row = Row { x: input.wrapping_add((iy * p.w + ox) * p.c), c: p.c };
             let taps = p.taps.wrapping_offset((ky * SIDE) as isize * p.tap_step);
-            convolve::<S, R, LEFT, RIGHT, PARTIAL>(s, row, taps, p.tap_step, &mut acc);
+            convolve::<S, R, LEFT, RIGHT>(s, row, taps, p.tap_step, &mut acc);
         }
-        for (r, v) in acc.into_iter().enumerate() {
-            let out = output.wrapping_add((oy * p.w + ox + r) * p.c);
-            if PARTIAL {
-                s.store_first(out, p.lanes, v)
-            } else {
-                s.store(out, v)
+        unroll!(A in [0 1 2 3 4 5 6 7] {
+            if A < R {
+                s.store(output.wrapping_add((oy * p.w + ox + A) * p.c), acc[A]);
             }
-        }
+        });
     }
 }
 
@@ -175,78 +144,40 @@ unsafe fn output_tile<
 /// # Safety
 /// `input` and `output` are planes of the pass at the vector's first channel.
 #[inline(always)]
-unsafe fn output_column<S: Simd>(
-    s: S,
-    p: Pass,
-    input: *const f32,
-    output: *mut f32,
-    oy: usize,
-    ox: usize,
-) {
+unsafe fn output_column<S: Simd>(s: S, p: Pass, input: *const f32, output: *mut f32, oy: usize, ox: usize) {
     // SAFETY: only rows and columns inside the plane are touched.
     unsafe {
-        let mut acc = if p.bias.is_null() {
-            s.splat(0.0)
-        } else {
-            s.load_first(p.bias, p.lanes)
-        };
+        let mut acc = if p.bias.is_null() { s.splat(0.0) } else { s.load_first(p.bias, p.lanes) };
         for iy in oy.saturating_sub(3)..(oy + 4).min(p.h) {
             for ix in ox.saturating_sub(3)..(ox + 4).min(p.w) {
                 let tap = ((iy + 3 - oy) * SIDE + ix + 3 - ox) as isize;
                 let w = s.load_first(p.taps.wrapping_offset(tap * p.tap_step), p.lanes);
-                acc = s.fma(
-                    s.load_first(input.wrapping_add((iy * p.w + ix) * p.c), p.lanes),
-                    w,
-                    acc,
-                );
+                acc = s.fma(s.load_first(input.wrapping_add((iy * p.w + ix) * p.c), p.lanes), w, acc);
             }
         }
         s.store_first(output.wrapping_add((oy * p.w + ox) * p.c), p.lanes, acc);
     }
 }
 
-/// One vector of channels of one plane.
+/// One vector of channels of one plane. FULL: the vector has all its lanes; otherwise column by column.
 ///
 /// # Safety
 /// As [`output_column`].
 #[inline(always)]
-unsafe fn convolve_plane<S: Simd, const PARTIAL: bool>(
-    s: S,
-    p: Pass,
-    input: *const f32,
-    output: *mut f32,
-) {
+unsafe fn convolve_plane<S: Simd, const FULL: bool>(s: S, p: Pass, input: *const f32, output: *mut f32) {
     for oy in 0..p.h {
         let mut ox = 0;
         while ox < p.w {
-            let (size, left, right) = next_tile(ox, p.w);
+            let (size, left, right) = if FULL { next_tile(ox, p.w) } else { (1, true, true) };
             // SAFETY: `next_tile` gives tiles inside the row and names the edges within 3 columns.
             unsafe {
                 match (size, left, right) {
-                    (8, false, false) => {
-                        output_tile::<S, 8, false, false, PARTIAL>(s, p, input, output, oy, ox)
-                    }
-                    (8, true, false) => {
-                        output_tile::<S, 8, true, false, PARTIAL>(s, p, input, output, oy, ox)
-                    }
-                    (8, false, true) => {
-                        output_tile::<S, 8, false, true, PARTIAL>(s, p, input, output, oy, ox)
-                    }
-                    (8, true, true) => {
-                        output_tile::<S, 8, true, true, PARTIAL>(s, p, input, output, oy, ox)
-                    }
-                    (4, false, false) => {
-                        output_tile::<S, 4, false, false, PARTIAL>(s, p, input, output, oy, ox)
-                    }
-                    (4, true, false) => {
-                        output_tile::<S, 4, true, false, PARTIAL>(s, p, input, output, oy, ox)
-                    }
-                    (4, false, true) => {
-                        output_tile::<S, 4, false, true, PARTIAL>(s, p, input, output, oy, ox)
-                    }
-                    (4, true, true) => {
-                        output_tile::<S, 4, true, true, PARTIAL>(s, p, input, output, oy, ox)
-                    }
+                    (8, false, false) => output_tile::<S, 8, false, false>(s, p, input, output, oy, ox),
+                    (8, true, false) => output_tile::<S, 8, true, false>(s, p, input, output, oy, ox),
+                    (8, false, true) => output_tile::<S, 8, false, true>(s, p, input, output, oy, ox),
+                    (8, true, true) => output_tile::<S, 8, true, true>(s, p, input, output, oy, ox),
+                    (4, false, true) => output_tile::<S, 4, false, true>(s, p, input, output, oy, ox),
+                    (4, true, true) => output_tile::<S, 4, true, true>(s, p, input, output, oy, ox),
                     _ => output_column(s, p, input, output, oy, ox),
                 }
             }
@@ -277,9 +208,9 @@ simd! {
                 // SAFETY: lengths asserted above; `lanes` keeps the last vector inside its pixel.
                 unsafe {
                     if p.lanes == S::LANES {
-                        convolve_plane::<S, false>(s, p, input, output);
-                    } else {
                         convolve_plane::<S, true>(s, p, input, output);
+                    } else {
+                        convolve_plane::<S, false>(s, p, input, output);
                     }
                 }
             }
@@ -292,13 +223,7 @@ simd! {
 /// # Safety
 /// `x` as in [`convolve`]; `dy` is valid for R columns.
 #[inline(always)]
-unsafe fn correlate<
-    S: Simd,
-    const R: usize,
-    const LEFT: bool,
-    const RIGHT: bool,
-    const PARTIAL: bool,
->(
+unsafe fn correlate<S: Simd, const R: usize, const LEFT: bool, const RIGHT: bool>(
     s: S,
     x: Row,
     dy: *const f32,
@@ -307,12 +232,14 @@ unsafe fn correlate<
     // SAFETY: the caller's promise; columns outside it are skipped by constants.
     unsafe {
         let mut grads = [s.splat(0.0); R];
-        for (r, v) in grads.iter_mut().enumerate() {
-            *v = get::<S, PARTIAL>(s, dy.wrapping_add(r * x.c), x.lanes);
-        }
+        unroll!(A in [0 1 2 3 4 5 6 7] {
+            if A < R {
+                grads[A] = s.load(dy.wrapping_add(A * x.c));
+            }
+        });
         unroll!(I in [0 1 2 3 4 5 6 7 8 9 10 11 12 13] {
             if I < R + SIDE - 1 && !(LEFT && I < 3) && !(RIGHT && I >= R + 3) {
-                let v = get::<S, PARTIAL>(s, x.x.wrapping_add(I * x.c).wrapping_sub(3 * x.c), x.lanes);
+                let v = s.load(x.x.wrapping_add(I * x.c).wrapping_sub(3 * x.c));
                 unroll!(A in [0 1 2 3 4 5 6 7] {
                     if A < R && I >= A && I - A < SIDE {
                         acc[I - A] = s.fma(v, grads[A], acc[I - A]);
@@ -324,18 +251,12 @@ unsafe fn correlate<
 }
 
 /// Adds one plane's share of the tap gradients of one vector of channels to part[49,C] (at its first channel), and the
-/// column sums of dy to part[49].
+/// column sums of dy to part[49]. FULL as in [`convolve_plane`].
 ///
 /// # Safety
 /// `x` and `dy` are planes, `part` is [50,C], all at the vector's first channel.
 #[inline(always)]
-unsafe fn correlate_plane<S: Simd, const PARTIAL: bool>(
-    s: S,
-    p: Pass,
-    x: *const f32,
-    dy: *const f32,
-    part: *mut f32,
-) {
+unsafe fn correlate_plane<S: Simd, const FULL: bool>(s: S, p: Pass, x: *const f32, dy: *const f32, part: *mut f32) {
     // SAFETY: rows and columns stay inside the planes; `next_tile` names the edges within 3 columns.
     unsafe {
         for ky in 0..SIDE {
@@ -344,66 +265,44 @@ unsafe fn correlate_plane<S: Simd, const PARTIAL: bool>(
                 let iy = oy + ky - 3;
                 let mut ox = 0;
                 while ox < p.w {
-                    let (size, left, right) = next_tile(ox, p.w);
-                    let row = Row {
-                        x: x.wrapping_add((iy * p.w + ox) * p.c),
-                        c: p.c,
-                        lanes: p.lanes,
-                    };
+                    let (size, left, right) = if FULL { next_tile(ox, p.w) } else { (1, true, true) };
+                    let row = Row { x: x.wrapping_add((iy * p.w + ox) * p.c), c: p.c };
                     let dy = dy.wrapping_add((oy * p.w + ox) * p.c);
                     match (size, left, right) {
-                        (8, false, false) => {
-                            correlate::<S, 8, false, false, PARTIAL>(s, row, dy, &mut acc)
-                        }
-                        (8, true, false) => {
-                            correlate::<S, 8, true, false, PARTIAL>(s, row, dy, &mut acc)
-                        }
-                        (8, false, true) => {
-                            correlate::<S, 8, false, true, PARTIAL>(s, row, dy, &mut acc)
-                        }
-                        (8, true, true) => {
-                            correlate::<S, 8, true, true, PARTIAL>(s, row, dy, &mut acc)
-                        }
-                        (4, false, false) => {
-                            correlate::<S, 4, false, false, PARTIAL>(s, row, dy, &mut acc)
-                        }
-                        (4, true, false) => {
-                            correlate::<S, 4, true, false, PARTIAL>(s, row, dy, &mut acc)
-                        }
-                        (4, false, true) => {
-                            correlate::<S, 4, false, true, PARTIAL>(s, row, dy, &mut acc)
-                        }
-                        (4, true, true) => {
-                            correlate::<S, 4, true, true, PARTIAL>(s, row, dy, &mut acc)
-                        }
+                        (8, false, false) => correlate::<S, 8, false, false>(s, row, dy, &mut acc),
+                        (8, true, false) => correlate::<S, 8, true, false>(s, row, dy, &mut acc),
+                        (8, false, true) => correlate::<S, 8, false, true>(s, row, dy, &mut acc),
+                        (8, true, true) => correlate::<S, 8, true, true>(s, row, dy, &mut acc),
+                        (4, false, true) => correlate::<S, 4, false, true>(s, row, dy, &mut acc),
+                        (4, true, true) => correlate::<S, 4, true, true>(s, row, dy, &mut acc),
                         _ => {
                             let g = s.load_first(dy, p.lanes);
-                            for (kx, a) in acc.iter_mut().enumerate() {
-                                if ox + kx >= 3 && ox + kx - 3 < p.w {
-                                    let v = row.x.wrapping_add(kx * p.c).wrapping_sub(3 * p.c);
-                                    *a = s.fma(s.load_first(v, p.lanes), g, *a);
+                            unroll!(K in [0 1 2 3 4 5 6] {
+                                if ox + K >= 3 && ox + K - 3 < p.w {
+                                    let v = row.x.wrapping_add(K * p.c).wrapping_sub(3 * p.c);
+                                    acc[K] = s.fma(s.load_first(v, p.lanes), g, acc[K]);
                                 }
-                            }
+                            });
                         }
                     }
                     ox += size;
                 }
             }
-            for (kx, a) in acc.into_iter().enumerate() {
-                let out = part.wrapping_add((ky * SIDE + kx) * p.c);
-                s.store_first(out, p.lanes, s.add(s.load_first(out, p.lanes), a));
+            unroll!(K in [0 1 2 3 4 5 6] {
+                let out = part.wrapping_add((ky * SIDE + K) * p.c);
+                s.store_first(out, p.lanes, s.add(s.load_first(out, p.lanes), acc[K]));
+            });
+        }
+        let (mut even, mut odd) = (s.splat(0.0), s.splat(0.0));
+        for pixel in (0..p.h * p.w).step_by(2) {
+            let here = dy.wrapping_add(pixel * p.c);
+            even = s.add(even, s.load_first(here, p.lanes));
+            if pixel + 1 < p.h * p.w {
+                odd = s.add(odd, s.load_first(here.wrapping_add(p.c), p.lanes));
             }
         }
-        let mut sums = [s.splat(0.0); 4];
-        for pixel in 0..p.h * p.w {
-            let lane = &mut sums[pixel % 4];
-            *lane = s.add(
-                *lane,
-                get::<S, PARTIAL>(s, dy.wrapping_add(pixel * p.c), p.lanes),
-            );
-        }
         let out = part.wrapping_add(TAPS * p.c);
-        let sum = s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]));
+        let sum = s.add(even, odd);
         s.store_first(out, p.lanes, s.add(s.load_first(out, p.lanes), sum));
     }
 }
@@ -425,9 +324,9 @@ simd! {
                 // SAFETY: lengths asserted above; `lanes` keeps the last vector inside its pixel.
                 unsafe {
                     if lanes == S::LANES {
-                        correlate_plane::<S, false>(s, p, x, dy, part);
-                    } else {
                         correlate_plane::<S, true>(s, p, x, dy, part);
+                    } else {
+                        correlate_plane::<S, false>(s, p, x, dy, part);
                     }
                 }
             }
@@ -442,74 +341,34 @@ fn images(d: Plane) -> usize {
 
 pub fn forward(cpu: &mut Cpu, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Plane) {
     let len = d.elements();
-    check(
-        "depthwise_forward",
-        &[
-            ("x", x, len),
-            ("w", w, TAPS * d.c),
-            ("b", b, d.c),
-            ("y", y, len),
-        ],
-    );
+    check("depthwise_forward", &[("x", x, len), ("w", w, TAPS * d.c), ("b", b, d.c), ("y", y, len)]);
     let level = cpu.level;
-    let (_, [x, w, b], [y]) = cpu
-        .memory
-        .views("depthwise_forward", NO_BYTES, [x, w, b], [y]);
+    let (_, [x, w, b], [y]) = cpu.memory.views("depthwise_forward", NO_BYTES, [x, w, b], [y]);
     let (block, plane) = (images(d), d.h * d.w * d.c);
-    cpu.pool.run(
-        d.n.div_ceil(block),
-        len * TAPS,
-        [Split(y, block * plane)],
-        |i, [y]| {
-            let d = Plane {
-                n: y.len() / plane,
-                ..d
-            };
-            convolve_planes(level, &x[i * block * plane..], w, Some(b), false, y, d);
-        },
-    );
+    cpu.pool.run(d.n.div_ceil(block), len * TAPS, [Split(y, block * plane)], |i, [y]| {
+        let d = Plane { n: y.len() / plane, ..d };
+        convolve_planes(level, &x[i * block * plane..], w, Some(b), false, y, d);
+    });
 }
 
-pub fn backward(
-    cpu: &mut Cpu,
-    dy: Tensor,
-    x: Tensor,
-    w: Tensor,
-    dx: Tensor,
-    dw: Tensor,
-    db: Tensor,
-    d: Plane,
-) {
+pub fn backward(cpu: &mut Cpu, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw: Tensor, db: Tensor, d: Plane) {
     let (len, taps) = (d.elements(), TAPS * d.c);
     check(
         "depthwise_backward",
-        &[
-            ("dy", dy, len),
-            ("x", x, len),
-            ("w", w, taps),
-            ("dx", dx, len),
-            ("dw", dw, taps),
-            ("db", db, d.c),
-        ],
+        &[("dy", dy, len), ("x", x, len), ("w", w, taps), ("dx", dx, len), ("dw", dw, taps), ("db", db, d.c)],
     );
     let level = cpu.level;
-    let (_, [dy, x, w], [dx, dw, db]) =
-        cpu.memory
-            .views("depthwise_backward", NO_BYTES, [dy, x, w], [dx, dw, db]);
+    let (_, [dy, x, w], [dx, dw, db]) = cpu.memory.views("depthwise_backward", NO_BYTES, [dy, x, w], [dx, dw, db]);
     let (block, plane, stride) = (images(d), d.h * d.w * d.c, taps + d.c);
     let tasks = d.n.div_ceil(block);
     let parts = cpu.scratch.take(tasks * stride);
     let outputs = [Split(dx, block * plane), Split(&mut *parts, stride)];
-    cpu.pool
-        .run(tasks, 2 * len * TAPS, outputs, |i, [dx, part]| {
-            let d = Plane {
-                n: dx.len() / plane,
-                ..d
-            };
-            let at = i * block * plane;
-            convolve_planes(level, &dy[at..], w, None, true, dx, d);
-            correlate_planes(level, &x[at..], &dy[at..], part, d);
-        });
+    cpu.pool.run(tasks, 2 * len * TAPS, outputs, |i, [dx, part]| {
+        let d = Plane { n: dx.len() / plane, ..d };
+        let at = i * block * plane;
+        convolve_planes(level, &dy[at..], w, None, true, dx, d);
+        correlate_planes(level, &x[at..], &dy[at..], part, d);
+    });
     for part in parts.chunks_exact(stride) {
         add_parts(&part[..taps], taps, dw);
         add_parts(&part[taps..], d.c, db);

@@ -32,8 +32,7 @@ pub fn add_scaled(cpu: &mut Cpu, src: Tensor, dst: Tensor, alpha: f32) {
     check("add_scaled", &[("src", src, len)]);
     let level = cpu.level;
     let (_, [src], [dst]) = cpu.memory.views("add_scaled", NO_BYTES, [src], [dst]);
-    cpu.pool
-        .run(len.div_ceil(BLOCK), len, [Split(dst, BLOCK)], |i, [dst]| {
-            add_scaled_block(level, &src[i * BLOCK..], dst, alpha);
-        });
+    cpu.pool.run(len.div_ceil(BLOCK), len, [Split(dst, BLOCK)], |i, [dst]| {
+        add_scaled_block(level, &src[i * BLOCK..], dst, alpha);
+    });
 }

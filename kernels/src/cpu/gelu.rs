@@ -2,7 +2,7 @@
 
 use super::memory::{NO_BYTES, NONE};
 use super::pool::Split;
-use super::simd::{SQRT_2_OVER_PI, simd};
+use super::simd::simd;
 use super::{BLOCK, Cpu, check};
 use crate::Tensor;
 
@@ -28,22 +28,15 @@ simd! {
 }
 
 simd! {
-    /// d *= gelu'(x) = s + x s (1 - s) 2u', with 2u' = 2 sqrt(2/pi) (1 + 3 * 0.044715 x^2).
+    /// d *= gelu'(x).
     fn gelu_backward_block(s: S, x: &[f32], d: &mut [f32]) {
         assert_eq!(x.len(), d.len());
-        let slope = |v: S::V| {
-            let gate = s.gelu_gate(v);
-            let x2 = s.mul(v, v);
-            let two_du = s.fma(x2, s.splat(6.0 * SQRT_2_OVER_PI * 0.044_715), s.splat(2.0 * SQRT_2_OVER_PI));
-            let curve = s.mul(s.mul(v, two_du), s.mul(gate, s.sub(s.splat(1.0), gate)));
-            s.add(gate, curve)
-        };
         let whole = x.len() - x.len() % S::LANES;
         for i in (0..whole).step_by(S::LANES) {
             // SAFETY: i + LANES <= whole <= both lengths.
             unsafe {
                 let p = d.as_mut_ptr().wrapping_add(i);
-                s.store(p, s.mul(s.load(p), slope(s.load(x.as_ptr().wrapping_add(i)))));
+                s.store(p, s.mul(s.load(p), s.gelu_slope(s.load(x.as_ptr().wrapping_add(i)))));
             }
         }
         let rest = x.len() - whole;
@@ -51,7 +44,7 @@ simd! {
         unsafe {
             let p = d.as_mut_ptr().wrapping_add(whole);
             let v = s.load_first(x.as_ptr().wrapping_add(whole), rest);
-            s.store_first(p, rest, s.mul(s.load_first(p, rest), slope(v)));
+            s.store_first(p, rest, s.mul(s.load_first(p, rest), s.gelu_slope(v)));
         }
     }
 }
@@ -62,15 +55,10 @@ pub fn backward(cpu: &mut Cpu, dy: Tensor, pre: Tensor, dx: Tensor) {
     let level = cpu.level;
     let dy = if dy.range() == dx.range() { NONE } else { dy };
     let (_, [dy, pre], [dx]) = cpu.memory.views("gelu_backward", NO_BYTES, [dy, pre], [dx]);
-    cpu.pool.run(
-        len.div_ceil(BLOCK),
-        len * 16,
-        [Split(dx, BLOCK)],
-        |i, [dx]| {
-            if !dy.is_empty() {
-                dx.copy_from_slice(&dy[i * BLOCK..][..dx.len()]);
-            }
-            gelu_backward_block(level, &pre[i * BLOCK..][..dx.len()], dx);
-        },
-    );
+    cpu.pool.run(len.div_ceil(BLOCK), len * 16, [Split(dx, BLOCK)], |i, [dx]| {
+        if !dy.is_empty() {
+            dx.copy_from_slice(&dy[i * BLOCK..][..dx.len()]);
+        }
+        gelu_backward_block(level, &pre[i * BLOCK..][..dx.len()], dx);
+    });
 }

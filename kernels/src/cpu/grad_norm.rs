@@ -34,10 +34,9 @@ pub fn grad_norm(cpu: &mut Cpu, g: Tensor, out: Tensor) {
     let (_, [g], [out]) = cpu.memory.views("grad_norm", NO_BYTES, [g], [out]);
     let tasks = len.div_ceil(BLOCK);
     let parts = cpu.scratch.take(tasks);
-    cpu.pool
-        .run(tasks, len, [Split(&mut *parts, 1)], |i, [part]| {
-            part[0] = squares(level, &g[i * BLOCK..len.min((i + 1) * BLOCK)]);
-        });
+    cpu.pool.run(tasks, len, [Split(&mut *parts, 1)], |i, [part]| {
+        part[0] = squares(level, &g[i * BLOCK..len.min((i + 1) * BLOCK)]);
+    });
     let total: f64 = parts.iter().map(|p| f64::from(*p)).sum();
     out[0] = total.sqrt() as f32;
 }

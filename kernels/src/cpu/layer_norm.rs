@@ -129,28 +129,14 @@ pub fn forward(
     let len = rows * cols;
     check(
         "layer_norm_forward",
-        &[
-            ("x", x, len),
-            ("g", g, cols),
-            ("b", b, cols),
-            ("y", y, len),
-            ("mean", mean, rows),
-            ("rstd", rstd, rows),
-        ],
+        &[("x", x, len), ("g", g, cols), ("b", b, cols), ("y", y, len), ("mean", mean, rows), ("rstd", rstd, rows)],
     );
     let level = cpu.level;
-    let (_, [x, g, b], [y, mean, rstd]) =
-        cpu.memory
-            .views("layer_norm_forward", NO_BYTES, [x, g, b], [y, mean, rstd]);
+    let (_, [x, g, b], [y, mean, rstd]) = cpu.memory.views("layer_norm_forward", NO_BYTES, [x, g, b], [y, mean, rstd]);
     let outputs = [Split(y, ROWS * cols), Split(mean, ROWS), Split(rstd, ROWS)];
-    cpu.pool.run(
-        rows.div_ceil(ROWS),
-        4 * len,
-        outputs,
-        |i, [y, mean, rstd]| {
-            forward_block(level, &x[i * ROWS * cols..][..y.len()], g, b, y, mean, rstd);
-        },
-    );
+    cpu.pool.run(rows.div_ceil(ROWS), 4 * len, outputs, |i, [y, mean, rstd]| {
+        forward_block(level, &x[i * ROWS * cols..][..y.len()], g, b, y, mean, rstd);
+    });
 }
 
 #[allow(clippy::too_many_arguments)] // the operator's own
@@ -183,12 +169,8 @@ pub fn backward(
         ],
     );
     let level = cpu.level;
-    let (_, [dy, x, g, mean, rstd], [dx, dg, db]) = cpu.memory.views(
-        "layer_norm_backward",
-        NO_BYTES,
-        [dy, x, g, mean, rstd],
-        [dx, dg, db],
-    );
+    let (_, [dy, x, g, mean, rstd], [dx, dg, db]) =
+        cpu.memory.views("layer_norm_backward", NO_BYTES, [dy, x, g, mean, rstd], [dx, dg, db]);
     let tasks = rows.div_ceil(REDUCE);
     let parts = cpu.scratch.take(tasks * 2 * cols);
     let outputs = [Split(dx, REDUCE * cols), Split(&mut *parts, 2 * cols)];
@@ -196,17 +178,7 @@ pub fn backward(
         let (row, at) = (i * REDUCE, i * REDUCE * cols);
         let (rows, len) = (dx.len() / cols, dx.len());
         let (mean, rstd) = (&mean[row..row + rows], &rstd[row..row + rows]);
-        backward_block(
-            level,
-            &dy[at..at + len],
-            &x[at..at + len],
-            g,
-            mean,
-            rstd,
-            dx,
-            part,
-            accumulate,
-        );
+        backward_block(level, &dy[at..at + len], &x[at..at + len], g, mean, rstd, dx, part, accumulate);
     });
     for part in parts.chunks_exact(2 * cols) {
         add_parts(&part[..cols], cols, dg);

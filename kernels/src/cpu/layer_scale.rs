@@ -36,32 +36,17 @@ pub fn backward(
     let len = rows * cols;
     check(
         "layer_scale_backward",
-        &[
-            ("dy", dy, len),
-            ("pre", pre, len),
-            ("scale", scale, cols),
-            ("dpre", dpre, len),
-            ("dscale", dscale, cols),
-        ],
+        &[("dy", dy, len), ("pre", pre, len), ("scale", scale, cols), ("dpre", dpre, len), ("dscale", dscale, cols)],
     );
     let level = cpu.level;
-    let (_, [dy, pre, scale], [dpre, dscale]) = cpu.memory.views(
-        "layer_scale_backward",
-        NO_BYTES,
-        [dy, pre, scale],
-        [dpre, dscale],
-    );
+    let (_, [dy, pre, scale], [dpre, dscale]) =
+        cpu.memory.views("layer_scale_backward", NO_BYTES, [dy, pre, scale], [dpre, dscale]);
     let tasks = rows.div_ceil(REDUCE);
     let parts = cpu.scratch.take(tasks * cols);
     let step = REDUCE * cols;
-    cpu.pool.run(
-        tasks,
-        2 * len,
-        [Split(dpre, step), Split(&mut *parts, cols)],
-        |i, [dpre, part]| {
-            let range = i * step..i * step + dpre.len();
-            backward_block(level, &dy[range.clone()], &pre[range], scale, dpre, part);
-        },
-    );
+    cpu.pool.run(tasks, 2 * len, [Split(dpre, step), Split(&mut *parts, cols)], |i, [dpre, part]| {
+        let range = i * step..i * step + dpre.len();
+        backward_block(level, &dy[range.clone()], &pre[range], scale, dpre, part);
+    });
     add_parts(parts, cols, dscale);
 }

@@ -17,15 +17,7 @@ const ROWS: usize = 64;
 
 pub fn forward(cpu: &mut Cpu, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Gemm, e: Epilogue) {
     let Gemm { m, k, n } = d;
-    check(
-        "linear_forward",
-        &[
-            ("x", x, m * k),
-            ("w", w, k * n),
-            ("b", b, n),
-            ("y", y, m * n),
-        ],
-    );
+    check("linear_forward", &[("x", x, m * k), ("w", w, k * n), ("b", b, n), ("y", y, m * n)]);
     // The epilogue's tensors; a skip that is y itself is already in place.
     let (skip, scale, pre) = match e {
         Epilogue::None => (NONE, NONE, NONE),
@@ -33,65 +25,46 @@ pub fn forward(cpu: &mut Cpu, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Gem
         Epilogue::Residual { skip } => (skip, NONE, NONE),
         Epilogue::ScaledResidual { skip, scale, pre } => (skip, scale, pre),
     };
-    for (name, tensor, len) in [
-        ("skip", skip, m * n),
-        ("scale", scale, n),
-        ("pre", pre, m * n),
-    ] {
+    for (name, tensor, len) in [("skip", skip, m * n), ("scale", scale, n), ("pre", pre, m * n)] {
         if tensor.len() > 0 {
             check("linear_forward", &[(name, tensor, len)]);
         }
     }
-    let skip = if skip.len() > 0 && skip.range() == y.range() {
-        NONE
-    } else {
-        skip
-    };
+    let skip = if skip.len() > 0 && skip.range() == y.range() { NONE } else { skip };
     let level = cpu.level;
     let (_, [x, w, b, skip, scale], [y, pre]) =
-        cpu.memory
-            .views("linear_forward", NO_BYTES, [x, w, b, skip, scale], [y, pre]);
+        cpu.memory.views("linear_forward", NO_BYTES, [x, w, b, skip, scale], [y, pre]);
     let packed = cpu.scratch.take(packed_len(level.lanes(), k, n));
     pack(level, w, n, 1, k, n, packed);
     let packed = &*packed;
     let tasks = m.div_ceil(ROWS);
-    cpu.pool.run(
-        tasks,
-        m * n * k,
-        [Split(y, ROWS * n), Split(pre, ROWS * n)],
-        |i, [y, pre]| {
-            let rows = y.len() / n;
-            let a = Strided {
-                data: &x[i * ROWS * k..][..rows * k],
-                row: k,
-                col: 1,
-            };
-            let product = |start: Start<'_>, c: &mut [f32]| {
-                multiply(level, rows, n, k, a, Right::Packed(packed), start, c, n)
-            };
-            match e {
-                Epilogue::None => product(Start::Bias(b), y),
-                Epilogue::Gelu { .. } => {
-                    product(Start::Bias(b), pre);
-                    gelu_forward_block(level, pre, y);
-                }
-                Epilogue::Residual { .. } => {
-                    if !skip.is_empty() {
-                        y.copy_from_slice(&skip[i * ROWS * n..][..rows * n]);
-                    }
-                    add_rows(level, y, b);
-                    product(Start::Add, y);
-                }
-                Epilogue::ScaledResidual { .. } => {
-                    if !skip.is_empty() {
-                        y.copy_from_slice(&skip[i * ROWS * n..][..rows * n]);
-                    }
-                    product(Start::Bias(b), pre);
-                    add_scaled_rows(level, y, pre, scale);
-                }
+    cpu.pool.run(tasks, m * n * k, [Split(y, ROWS * n), Split(pre, ROWS * n)], |i, [y, pre]| {
+        let rows = y.len() / n;
+        let a = Strided { data: &x[i * ROWS * k..][..rows * k], row: k, col: 1 };
+        let product =
+            |start: Start<'_>, c: &mut [f32]| multiply(level, rows, n, k, a, Right::Packed(packed), start, c, n);
+        match e {
+            Epilogue::None => product(Start::Bias(b), y),
+            Epilogue::Gelu { .. } => {
+                product(Start::Bias(b), pre);
+                gelu_forward_block(level, pre, y);
             }
-        },
-    );
+            Epilogue::Residual { .. } => {
+                if !skip.is_empty() {
+                    y.copy_from_slice(&skip[i * ROWS * n..][..rows * n]);
+                }
+                add_rows(level, y, b);
+                product(Start::Add, y);
+            }
+            Epilogue::ScaledResidual { .. } => {
+                if !skip.is_empty() {
+                    y.copy_from_slice(&skip[i * ROWS * n..][..rows * n]);
+                }
+                product(Start::Bias(b), pre);
+                add_scaled_rows(level, y, pre, scale);
+            }
+        }
+    });
 }
 
 simd! {
@@ -147,154 +120,57 @@ pub fn reduce_block(level: Level, x: &[f32], dy: &[f32], k: usize, n: usize, par
     part.fill(0.0);
     let (dw, db) = part.split_at_mut(k * n);
     for (x, dy) in x.chunks(REDUCE * k).zip(dy.chunks(REDUCE * n)) {
-        let a = Strided {
-            data: x,
-            row: 1,
-            col: k,
-        };
-        multiply(
-            level,
-            k,
-            n,
-            dy.len() / n,
-            a,
-            Right::Rows {
-                data: dy,
-                stride: n,
-            },
-            Start::Add,
-            dw,
-            n,
-        );
+        let a = Strided { data: x, row: 1, col: k };
+        multiply(level, k, n, dy.len() / n, a, Right::Rows { data: dy, stride: n }, Start::Add, dw, n);
         add_column_sums(level, dy, n, 0, db);
     }
 }
 
-pub fn backward(
-    cpu: &mut Cpu,
-    dy: Tensor,
-    x: Tensor,
-    w: Tensor,
-    dx: Option<Tensor>,
-    dw: Tensor,
-    db: Tensor,
-    d: Gemm,
-) {
+pub fn backward(cpu: &mut Cpu, dy: Tensor, x: Tensor, w: Tensor, dx: Option<Tensor>, dw: Tensor, db: Tensor, d: Gemm) {
     let Gemm { m, k, n } = d;
-    check(
-        "linear_backward",
-        &[
-            ("dy", dy, m * n),
-            ("x", x, m * k),
-            ("w", w, k * n),
-            ("dw", dw, k * n),
-            ("db", db, n),
-        ],
-    );
+    check("linear_backward", &[("dy", dy, m * n), ("x", x, m * k), ("w", w, k * n), ("dw", dw, k * n), ("db", db, n)]);
     if let Some(dx) = dx {
         check("linear_backward", &[("dx", dx, m * k)]);
     }
     let level = cpu.level;
-    let (_, [dy, x, w], [dx, dw, db]) = cpu.memory.views(
-        "linear_backward",
-        NO_BYTES,
-        [dy, x, w],
-        [dx.unwrap_or(NONE), dw, db],
-    );
+    let (_, [dy, x, w], [dx, dw, db]) =
+        cpu.memory.views("linear_backward", NO_BYTES, [dy, x, w], [dx.unwrap_or(NONE), dw, db]);
 
     if !dx.is_empty() {
         let packed = cpu.scratch.take(packed_len(level.lanes(), n, k));
         pack(level, w, 1, n, n, k, packed);
         let packed = &*packed;
-        cpu.pool.run(
-            m.div_ceil(ROWS),
-            m * n * k,
-            [Split(dx, ROWS * k)],
-            |i, [dx]| {
-                let rows = dx.len() / k;
-                let a = Strided {
-                    data: &dy[i * ROWS * n..][..rows * n],
-                    row: n,
-                    col: 1,
-                };
-                multiply(
-                    level,
-                    rows,
-                    k,
-                    n,
-                    a,
-                    Right::Packed(packed),
-                    Start::Zero,
-                    dx,
-                    k,
-                );
-            },
-        );
+        cpu.pool.run(m.div_ceil(ROWS), m * n * k, [Split(dx, ROWS * k)], |i, [dx]| {
+            let rows = dx.len() / k;
+            let a = Strided { data: &dy[i * ROWS * n..][..rows * n], row: n, col: 1 };
+            multiply(level, rows, k, n, a, Right::Packed(packed), Start::Zero, dx, k);
+        });
     }
 
     if let Some(block) = row_blocks(m, k * n) {
         let (tasks, stride) = (m.div_ceil(block), k * n + n);
         let parts = cpu.scratch.take(tasks * stride);
-        cpu.pool.run(
-            tasks,
-            m * n * k,
-            [Split(&mut *parts, stride)],
-            |i, [part]| {
-                let rows = i * block..((i + 1) * block).min(m);
-                reduce_block(
-                    level,
-                    &x[rows.start * k..rows.end * k],
-                    &dy[rows.start * n..rows.end * n],
-                    k,
-                    n,
-                    part,
-                );
-            },
-        );
+        cpu.pool.run(tasks, m * n * k, [Split(&mut *parts, stride)], |i, [part]| {
+            let rows = i * block..((i + 1) * block).min(m);
+            reduce_block(level, &x[rows.start * k..rows.end * k], &dy[rows.start * n..rows.end * n], k, n, part);
+        });
         for part in parts.chunks_exact(stride) {
             add_parts(&part[..k * n], k * n, dw);
             add_parts(&part[k * n..], n, db);
         }
     } else {
-        cpu.pool.run(
-            k.div_ceil(SLAB),
-            m * n * k,
-            [Split(dw, SLAB * n)],
-            |i, [dw]| {
-                let rows = dw.len() / n;
-                for (x, dy) in x.chunks(REDUCE * k).zip(dy.chunks(REDUCE * n)) {
-                    let a = Strided {
-                        data: &x[i * SLAB..],
-                        row: 1,
-                        col: k,
-                    };
-                    multiply(
-                        level,
-                        rows,
-                        n,
-                        dy.len() / n,
-                        a,
-                        Right::Rows {
-                            data: dy,
-                            stride: n,
-                        },
-                        Start::Add,
-                        dw,
-                        n,
-                    );
-                }
-            },
-        );
+        cpu.pool.run(k.div_ceil(SLAB), m * n * k, [Split(dw, SLAB * n)], |i, [dw]| {
+            let rows = dw.len() / n;
+            for (x, dy) in x.chunks(REDUCE * k).zip(dy.chunks(REDUCE * n)) {
+                let a = Strided { data: &x[i * SLAB..], row: 1, col: k };
+                multiply(level, rows, n, dy.len() / n, a, Right::Rows { data: dy, stride: n }, Start::Add, dw, n);
+            }
+        });
         let columns = 256;
-        cpu.pool.run(
-            n.div_ceil(columns),
-            m * n,
-            [Split(db, columns)],
-            |i, [db]| {
-                for dy in dy.chunks(REDUCE * n) {
-                    add_column_sums(level, dy, n, i * columns, db);
-                }
-            },
-        );
+        cpu.pool.run(n.div_ceil(columns), m * n, [Split(db, columns)], |i, [db]| {
+            for dy in dy.chunks(REDUCE * n) {
+                add_column_sums(level, dy, n, i * columns, db);
+            }
+        });
     }
 }

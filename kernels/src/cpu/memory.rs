@@ -48,20 +48,13 @@ pub struct Memory {
 
 impl Memory {
     fn plan(&self, len: usize) {
-        assert!(
-            !self.running,
-            "alloc of {len} after the first operator: plan all memory before the first step"
-        );
+        assert!(!self.running, "alloc of {len} after the first operator: plan all memory before the first step");
     }
 
     /// Plans `len` zeroed values.
     pub fn alloc(&mut self, len: usize, kind: Kind) -> Tensor {
         self.plan(len);
-        let tensor = Tensor {
-            start: self.planned,
-            len,
-            kind,
-        };
+        let tensor = Tensor { start: self.planned, len, kind };
         self.planned += len.next_multiple_of(16);
         tensor
     }
@@ -69,10 +62,7 @@ impl Memory {
     /// Plans `len` zeroed bytes.
     pub fn alloc_bytes(&mut self, len: usize) -> Bytes {
         self.plan(len);
-        let bytes = Bytes {
-            start: self.planned_bytes,
-            len,
-        };
+        let bytes = Bytes { start: self.planned_bytes, len };
         self.planned_bytes += len.next_multiple_of(64);
         bytes
     }
@@ -117,11 +107,7 @@ impl Memory {
             }
         }
         for t in reads.iter().chain(&writes) {
-            assert!(
-                t.start + t.len <= total,
-                "{operator}: a tensor of another backend (elements {:?})",
-                t.range()
-            );
+            assert!(t.start + t.len <= total, "{operator}: a tensor of another backend (elements {:?})", t.range());
         }
         let base = self.floats.as_mut_slice().as_mut_ptr();
         // SAFETY: all ranges lie inside the region (checked above), which `&mut self` borrows for as long as the
@@ -138,11 +124,7 @@ impl Memory {
 }
 
 /// A tensor of no elements, for an argument that is absent.
-pub const NONE: Tensor = Tensor {
-    start: 0,
-    len: 0,
-    kind: Kind::Scratch,
-};
+pub const NONE: Tensor = Tensor { start: 0, len: 0, kind: Kind::Scratch };
 
 /// No bytes.
 pub const NO_BYTES: Bytes = Bytes { start: 0, len: 0 };

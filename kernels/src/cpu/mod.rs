@@ -26,7 +26,7 @@ mod policy_loss;
 mod pool;
 mod position;
 mod product;
-mod simd;
+pub(crate) mod simd;
 mod stem;
 #[cfg(test)]
 mod tests;
@@ -82,12 +82,7 @@ impl Cpu {
     }
 
     fn with_level(level: Level, threads: usize) -> Self {
-        Cpu {
-            level,
-            pool: Pool::new(threads),
-            memory: Memory::default(),
-            scratch: Scratch::default(),
-        }
+        Cpu { level, pool: Pool::new(threads), memory: Memory::default(), scratch: Scratch::default() }
     }
 }
 
@@ -95,32 +90,20 @@ impl Cpu {
 #[track_caller]
 fn check(operator: &str, tensors: &[(&str, Tensor, usize)]) {
     for (name, tensor, want) in tensors {
-        assert!(
-            tensor.len() == *want,
-            "{operator}: {name} has {} elements, its shape {want}",
-            tensor.len()
-        );
+        assert!(tensor.len() == *want, "{operator}: {name} has {} elements, its shape {want}", tensor.len());
     }
 }
 
 /// As [`check`], for bytes.
 #[track_caller]
 fn check_bytes(operator: &str, name: &str, bytes: Bytes, want: usize) {
-    assert!(
-        bytes.len() == want,
-        "{operator}: {name} has {} bytes, its shape {want}",
-        bytes.len()
-    );
+    assert!(bytes.len() == want, "{operator}: {name} has {} bytes, its shape {want}", bytes.len());
 }
 
 impl Backend for Cpu {
     fn name(&self) -> String {
         let threads = self.pool.threads();
-        format!(
-            "cpu ({}, {threads} thread{})",
-            self.level.name(),
-            if threads == 1 { "" } else { "s" }
-        )
+        format!("cpu ({}, {threads} thread{})", self.level.name(), if threads == 1 { "" } else { "s" })
     }
 
     fn alloc(&mut self, len: usize, kind: Kind) -> Tensor {
@@ -130,27 +113,15 @@ impl Backend for Cpu {
         self.memory.alloc_bytes(len)
     }
     fn upload(&mut self, dst: Tensor, src: &[f32]) {
-        assert_eq!(
-            dst.len(),
-            src.len(),
-            "upload: lengths of the tensor and of the source"
-        );
+        assert_eq!(dst.len(), src.len(), "upload: lengths of the tensor and of the source");
         self.memory.floats(dst).copy_from_slice(src);
     }
     fn download(&mut self, src: Tensor, dst: &mut [f32]) {
-        assert_eq!(
-            src.len(),
-            dst.len(),
-            "download: lengths of the tensor and of the destination"
-        );
+        assert_eq!(src.len(), dst.len(), "download: lengths of the tensor and of the destination");
         dst.copy_from_slice(self.memory.floats(src));
     }
     fn upload_bytes(&mut self, dst: Bytes, src: &[u8]) {
-        assert_eq!(
-            dst.len(),
-            src.len(),
-            "upload_bytes: lengths of the tensor and of the source"
-        );
+        assert_eq!(dst.len(), src.len(), "upload_bytes: lengths of the tensor and of the source");
         self.memory.bytes(dst).copy_from_slice(src);
     }
     fn wait_uploads(&mut self) {}
@@ -175,16 +146,7 @@ impl Backend for Cpu {
     fn depthwise_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Plane) {
         depthwise::forward(self, x, w, b, y, d);
     }
-    fn depthwise_backward(
-        &mut self,
-        dy: Tensor,
-        x: Tensor,
-        w: Tensor,
-        dx: Tensor,
-        dw: Tensor,
-        db: Tensor,
-        d: Plane,
-    ) {
+    fn depthwise_backward(&mut self, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw: Tensor, db: Tensor, d: Plane) {
         depthwise::backward(self, dy, x, w, dx, dw, db, d);
     }
     fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane) {
@@ -257,9 +219,7 @@ impl Backend for Cpu {
         cols: usize,
         accumulate: bool,
     ) {
-        layer_norm::backward(
-            self, dy, x, g, mean, rstd, dx, dg, db, rows, cols, accumulate,
-        );
+        layer_norm::backward(self, dy, x, g, mean, rstd, dx, dg, db, rows, cols, accumulate);
     }
 
     fn add_position_forward(&mut self, x: Tensor, pos: Tensor, b: usize, t: usize, c: usize) {
@@ -271,24 +231,10 @@ impl Backend for Cpu {
     fn attention_forward(&mut self, qkv: Tensor, y: Tensor, probs: Tensor, d: Attention) {
         attention::forward(self, qkv, y, probs, d);
     }
-    fn attention_backward(
-        &mut self,
-        dy: Tensor,
-        qkv: Tensor,
-        probs: Tensor,
-        dqkv: Tensor,
-        d: Attention,
-    ) {
+    fn attention_backward(&mut self, dy: Tensor, qkv: Tensor, probs: Tensor, dqkv: Tensor, d: Attention) {
         attention::backward(self, dy, qkv, probs, dqkv, d);
     }
-    fn attention_decode(
-        &mut self,
-        qkv: Tensor,
-        cache: Tensor,
-        y: Tensor,
-        positions: &[u32],
-        d: Attention,
-    ) {
+    fn attention_decode(&mut self, qkv: Tensor, cache: Tensor, y: Tensor, positions: &[u32], d: Attention) {
         attention::decode(self, qkv, cache, y, positions, d);
     }
 
@@ -305,18 +251,9 @@ impl Backend for Cpu {
         entropy: Tensor,
         heads: &[usize],
     ) {
-        policy_loss::policy_loss(
-            self, logits, reference, actions, weight, kl_weight, dlogits, nll, kl, entropy, heads,
-        );
+        policy_loss::policy_loss(self, logits, reference, actions, weight, kl_weight, dlogits, nll, kl, entropy, heads);
     }
-    fn bradley_terry(
-        &mut self,
-        scores: Tensor,
-        label: Tensor,
-        centering: f32,
-        dscores: Tensor,
-        loss: Tensor,
-    ) {
+    fn bradley_terry(&mut self, scores: Tensor, label: Tensor, centering: f32, dscores: Tensor, loss: Tensor) {
         bradley_terry::bradley_terry(self, scores, label, centering, dscores, loss);
     }
 

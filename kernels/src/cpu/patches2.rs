@@ -7,12 +7,7 @@ use super::{Cpu, check};
 use crate::{Plane, Tensor};
 
 fn check_even(operator: &str, d: Plane) {
-    assert!(
-        d.h.is_multiple_of(2) && d.w.is_multiple_of(2),
-        "{operator}: {}x{} is not even",
-        d.h,
-        d.w
-    );
+    assert!(d.h.is_multiple_of(2) && d.w.is_multiple_of(2), "{operator}: {}x{} is not even", d.h, d.w);
 }
 
 /// Calls f(offset in x, offset in y) for each run of 2C values of one image.
@@ -20,10 +15,7 @@ fn runs(d: Plane, mut f: impl FnMut(usize, usize)) {
     for oy in 0..d.h / 2 {
         for ox in 0..d.w / 2 {
             for ky in 0..2 {
-                f(
-                    ((2 * oy + ky) * d.w + 2 * ox) * d.c,
-                    ((oy * (d.w / 2) + ox) * 2 + ky) * 2 * d.c,
-                );
+                f(((2 * oy + ky) * d.w + 2 * ox) * d.c, ((oy * (d.w / 2) + ox) * 2 + ky) * 2 * d.c);
             }
         }
     }
@@ -37,9 +29,7 @@ pub fn forward(cpu: &mut Cpu, x: Tensor, y: Tensor, d: Plane) {
     let plane = d.h * d.w * d.c;
     cpu.pool.run(d.n, len, [Split(y, plane)], |i, [y]| {
         let x = &x[i * plane..][..plane];
-        runs(d, |from, to| {
-            y[to..to + 2 * d.c].copy_from_slice(&x[from..from + 2 * d.c])
-        });
+        runs(d, |from, to| y[to..to + 2 * d.c].copy_from_slice(&x[from..from + 2 * d.c]));
     });
 }
 
@@ -51,8 +41,6 @@ pub fn backward(cpu: &mut Cpu, dy: Tensor, dx: Tensor, d: Plane) {
     let plane = d.h * d.w * d.c;
     cpu.pool.run(d.n, len, [Split(dx, plane)], |i, [dx]| {
         let dy = &dy[i * plane..][..plane];
-        runs(d, |to, from| {
-            dx[to..to + 2 * d.c].copy_from_slice(&dy[from..from + 2 * d.c])
-        });
+        runs(d, |to, from| dx[to..to + 2 * d.c].copy_from_slice(&dy[from..from + 2 * d.c]));
     });
 }

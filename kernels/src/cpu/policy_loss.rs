@@ -113,20 +113,11 @@ pub fn policy_loss(
         ],
     );
     check_bytes(name, "actions", actions, n * heads.len());
-    assert!(
-        kl_weight.is_none() || reference.is_some(),
-        "{name}: kl_weight without a reference"
-    );
+    assert!(kl_weight.is_none() || reference.is_some(), "{name}: kl_weight without a reference");
     let level = cpu.level;
-    let inputs = [
-        logits,
-        reference.unwrap_or(NONE),
-        weight,
-        kl_weight.unwrap_or(NONE),
-    ];
-    let (actions, [logits, reference, weight, kl_weight], [dlogits, nll, kl, entropy]) = cpu
-        .memory
-        .views(name, actions, inputs, [dlogits, nll, kl, entropy]);
+    let inputs = [logits, reference.unwrap_or(NONE), weight, kl_weight.unwrap_or(NONE)];
+    let (actions, [logits, reference, weight, kl_weight], [dlogits, nll, kl, entropy]) =
+        cpu.memory.views(name, actions, inputs, [dlogits, nll, kl, entropy]);
     for (i, action) in actions.iter().enumerate() {
         let (token, h) = (i / heads.len(), i % heads.len());
         assert!(
@@ -135,32 +126,18 @@ pub fn policy_loss(
             heads[h]
         );
     }
-    let outputs = [
-        Split(dlogits, TOKENS * width),
-        Split(nll, TOKENS),
-        Split(kl, TOKENS),
-        Split(entropy, TOKENS),
-    ];
-    cpu.pool.run(
-        n.div_ceil(TOKENS),
-        32 * n * width,
-        outputs,
-        |i, [dlogits, nll, kl, entropy]| {
-            for (j, d) in dlogits.chunks_exact_mut(width).enumerate() {
-                let row = i * TOKENS + j;
-                let t = Token {
-                    logits: &logits[row * width..][..width],
-                    reference: if reference.is_empty() {
-                        reference
-                    } else {
-                        &reference[row * width..][..width]
-                    },
-                    actions: &actions[row * heads.len()..][..heads.len()],
-                    weight: weight[row],
-                    kl_weight: kl_weight.get(row).copied().unwrap_or(0.0),
-                };
-                (nll[j], kl[j], entropy[j]) = token(level, &t, heads, d);
-            }
-        },
-    );
+    let outputs = [Split(dlogits, TOKENS * width), Split(nll, TOKENS), Split(kl, TOKENS), Split(entropy, TOKENS)];
+    cpu.pool.run(n.div_ceil(TOKENS), 32 * n * width, outputs, |i, [dlogits, nll, kl, entropy]| {
+        for (j, d) in dlogits.chunks_exact_mut(width).enumerate() {
+            let row = i * TOKENS + j;
+            let t = Token {
+                logits: &logits[row * width..][..width],
+                reference: if reference.is_empty() { reference } else { &reference[row * width..][..width] },
+                actions: &actions[row * heads.len()..][..heads.len()],
+                weight: weight[row],
+                kl_weight: kl_weight.get(row).copied().unwrap_or(0.0),
+            };
+            (nll[j], kl[j], entropy[j]) = token(level, &t, heads, d);
+        }
+    });
 }

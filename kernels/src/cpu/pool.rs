@@ -59,11 +59,7 @@ impl Pool {
                     .ok()
             })
             .flatten();
-        Pool {
-            threads: if pool.is_some() { threads } else { 1 },
-            share_from: WORTH_SHARING,
-            pool,
-        }
+        Pool { threads: if pool.is_some() { threads } else { 1 }, share_from: WORTH_SHARING, pool }
     }
 
     /// Number of threads.
@@ -81,17 +77,9 @@ impl Pool {
         task: impl Fn(usize, [&mut [f32]; N]) + Sync,
     ) {
         for Split(data, step) in &outputs {
-            assert!(
-                tasks.saturating_mul(*step) >= data.len(),
-                "{} elements in {tasks} parts of {step}",
-                data.len()
-            );
+            assert!(tasks.saturating_mul(*step) >= data.len(), "{} elements in {tasks} parts of {step}", data.len());
         }
-        let parts = outputs.map(|Split(data, step)| Part {
-            base: data.as_mut_ptr(),
-            len: data.len(),
-            step,
-        });
+        let parts = outputs.map(|Split(data, step)| Part { base: data.as_mut_ptr(), len: data.len(), step });
         // SAFETY: both branches call this once for each i; `outputs` borrows the data until the end of the call.
         let one = |i: usize| task(i, parts.map(|p| unsafe { p.part(i) }));
         match &self.pool {

@@ -106,11 +106,7 @@ unsafe fn tile<S: Simd, const M: usize, const V: usize, const PARTIAL: bool>(s: 
         if !t.bias.is_null() {
             for j in 0..V {
                 let p = t.bias.wrapping_add(j * S::LANES);
-                let bias = if j + 1 == V {
-                    s.load_first(p, t.last)
-                } else {
-                    s.load(p)
-                };
+                let bias = if j + 1 == V { s.load_first(p, t.last) } else { s.load(p) };
                 for row in &mut acc {
                     row[j] = bias;
                 }
@@ -122,11 +118,7 @@ unsafe fn tile<S: Simd, const M: usize, const V: usize, const PARTIAL: bool>(s: 
             let mut right = [s.splat(0.0); V];
             for j in 0..V {
                 let p = b.wrapping_add(j * S::LANES);
-                right[j] = if PARTIAL && j + 1 == V {
-                    s.load_first(p, t.last)
-                } else {
-                    s.load(p)
-                };
+                right[j] = if PARTIAL && j + 1 == V { s.load_first(p, t.last) } else { s.load(p) };
             }
             for i in 0..M {
                 let left = s.splat(*a.wrapping_add(i * t.row));
@@ -143,20 +135,9 @@ unsafe fn tile<S: Simd, const M: usize, const V: usize, const PARTIAL: bool>(s: 
                 let short = j + 1 == V && t.last < S::LANES;
                 let mut v = acc[i][j];
                 if t.add {
-                    v = s.add(
-                        v,
-                        if short {
-                            s.load_first(p, t.last)
-                        } else {
-                            s.load(p)
-                        },
-                    );
+                    v = s.add(v, if short { s.load_first(p, t.last) } else { s.load(p) });
                 }
-                if short {
-                    s.store_first(p, t.last, v)
-                } else {
-                    s.store(p, v)
-                }
+                if short { s.store_first(p, t.last, v) } else { s.store(p, v) }
             }
         }
     }

@@ -34,22 +34,11 @@ simd! {
 }
 
 fn check_pixels(operator: &str, pixels: Bytes, d: Stem) {
-    assert!(
-        d.size.is_multiple_of(4),
-        "{operator}: image side {} is not a multiple of 4",
-        d.size
-    );
+    assert!(d.size.is_multiple_of(4), "{operator}: image side {} is not a multiple of 4", d.size);
     check_bytes(operator, "pixels", pixels, d.n * d.size * d.size * 3);
 }
 
-fn with_patches<R>(
-    level: Level,
-    pixels: &[u8],
-    d: Stem,
-    from: usize,
-    rows: usize,
-    f: impl FnOnce(&[f32]) -> R,
-) -> R {
+fn with_patches<R>(level: Level, pixels: &[u8], d: Stem, from: usize, rows: usize, f: impl FnOnce(&[f32]) -> R) -> R {
     with_local(rows * PATCH, |patches| {
         unpack(level, pixels, d.size, from, patches);
         f(patches)
@@ -59,67 +48,37 @@ fn with_patches<R>(
 pub fn forward(cpu: &mut Cpu, pixels: Bytes, w: Tensor, b: Tensor, y: Tensor, d: Stem) {
     let (rows, c) = (d.rows(), d.channels);
     check_pixels("stem_forward", pixels, d);
-    check(
-        "stem_forward",
-        &[("w", w, PATCH * c), ("b", b, c), ("y", y, rows * c)],
-    );
+    check("stem_forward", &[("w", w, PATCH * c), ("b", b, c), ("y", y, rows * c)]);
     let level = cpu.level;
     let (pixels, [w, b], [y]) = cpu.memory.views("stem_forward", pixels, [w, b], [y]);
     let packed = cpu.scratch.take(packed_len(level.lanes(), PATCH, c));
     pack(level, w, c, 1, PATCH, c, packed);
     let packed = &*packed;
-    cpu.pool.run(
-        rows.div_ceil(ROWS),
-        rows * PATCH * c,
-        [Split(y, ROWS * c)],
-        |i, [y]| {
-            let rows = y.len() / c;
-            with_patches(level, pixels, d, i * ROWS, rows, |patches| {
-                let a = Strided {
-                    data: patches,
-                    row: PATCH,
-                    col: 1,
-                };
-                multiply(
-                    level,
-                    rows,
-                    c,
-                    PATCH,
-                    a,
-                    Right::Packed(packed),
-                    Start::Bias(b),
-                    y,
-                    c,
-                );
-            });
-        },
-    );
+    cpu.pool.run(rows.div_ceil(ROWS), rows * PATCH * c, [Split(y, ROWS * c)], |i, [y]| {
+        let rows = y.len() / c;
+        with_patches(level, pixels, d, i * ROWS, rows, |patches| {
+            let a = Strided { data: patches, row: PATCH, col: 1 };
+            multiply(level, rows, c, PATCH, a, Right::Packed(packed), Start::Bias(b), y, c);
+        });
+    });
 }
 
 pub fn backward(cpu: &mut Cpu, dy: Tensor, pixels: Bytes, dw: Tensor, db: Tensor, d: Stem) {
     let (rows, c) = (d.rows(), d.channels);
     check_pixels("stem_backward", pixels, d);
-    check(
-        "stem_backward",
-        &[("dy", dy, rows * c), ("dw", dw, PATCH * c), ("db", db, c)],
-    );
+    check("stem_backward", &[("dy", dy, rows * c), ("dw", dw, PATCH * c), ("db", db, c)]);
     let level = cpu.level;
     let (pixels, [dy], [dw, db]) = cpu.memory.views("stem_backward", pixels, [dy], [dw, db]);
     let stride = (PATCH + 1) * c;
     let tasks = rows.div_ceil(REDUCE);
     let parts = cpu.scratch.take(tasks * stride);
-    cpu.pool.run(
-        tasks,
-        rows * PATCH * c,
-        [Split(&mut *parts, stride)],
-        |i, [part]| {
-            let from = i * REDUCE;
-            let rows = REDUCE.min(rows - from);
-            with_patches(level, pixels, d, from, rows, |patches| {
-                reduce_block(level, patches, &dy[from * c..][..rows * c], PATCH, c, part);
-            });
-        },
-    );
+    cpu.pool.run(tasks, rows * PATCH * c, [Split(&mut *parts, stride)], |i, [part]| {
+        let from = i * REDUCE;
+        let rows = REDUCE.min(rows - from);
+        with_patches(level, pixels, d, from, rows, |patches| {
+            reduce_block(level, patches, &dy[from * c..][..rows * c], PATCH, c, part);
+        });
+    });
     for part in parts.chunks_exact(stride) {
         add_parts(&part[..PATCH * c], PATCH * c, dw);
         add_parts(&part[PATCH * c..], c, db);

@@ -17,9 +17,8 @@ pub fn forward(qkv: &[f64], d: Attention) -> (Vec<f64>, Vec<f64>) {
             for i in 0..d.t {
                 let scores: Vec<f64> = (0..=i)
                     .map(|j| {
-                        let dot: f64 = (0..d.head_size)
-                            .map(|c| qkv[at(d, b, i, 0, h, c)] * qkv[at(d, b, j, 1, h, c)])
-                            .sum();
+                        let dot: f64 =
+                            (0..d.head_size).map(|c| qkv[at(d, b, i, 0, h, c)] * qkv[at(d, b, j, 1, h, c)]).sum();
                         dot * scale
                     })
                     .collect();
@@ -29,8 +28,7 @@ pub fn forward(qkv: &[f64], d: Attention) -> (Vec<f64>, Vec<f64>) {
                     let p = (score - max).exp() / sum;
                     probs[((b * d.heads + h) * d.t + i) * d.t + j] = p;
                     for c in 0..d.head_size {
-                        y[(b * d.t + i) * d.width() + h * d.head_size + c] +=
-                            p * qkv[at(d, b, j, 2, h, c)];
+                        y[(b * d.t + i) * d.width() + h * d.head_size + c] += p * qkv[at(d, b, j, 2, h, c)];
                     }
                 }
             }
@@ -48,13 +46,8 @@ pub fn backward(dy: &[f64], qkv: &[f64], probs: &[f64], d: Attention) -> Vec<f64
             for i in 0..d.t {
                 let row = &probs[((b * d.heads + h) * d.t + i) * d.t..][..d.t];
                 let g = |c: usize| dy[(b * d.t + i) * d.width() + h * d.head_size + c];
-                let dp: Vec<f64> = (0..=i)
-                    .map(|j| {
-                        (0..d.head_size)
-                            .map(|c| g(c) * qkv[at(d, b, j, 2, h, c)])
-                            .sum()
-                    })
-                    .collect();
+                let dp: Vec<f64> =
+                    (0..=i).map(|j| (0..d.head_size).map(|c| g(c) * qkv[at(d, b, j, 2, h, c)]).sum()).collect();
                 let dot: f64 = (0..=i).map(|j| row[j] * dp[j]).sum();
                 for j in 0..=i {
                     let ds = row[j] * (dp[j] - dot) * scale;

@@ -8,12 +8,7 @@ pub fn forward(x: &[f64], g: &[f64], b: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<f64>
         let mean = row.iter().sum::<f64>() / cols as f64;
         let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / cols as f64;
         let rstd = 1.0 / (variance + 1e-5).sqrt();
-        y.extend(
-            row.iter()
-                .zip(g)
-                .zip(b)
-                .map(|((x, g), b)| (x - mean) * rstd * g + b),
-        );
+        y.extend(row.iter().zip(g).zip(b).map(|((x, g), b)| (x - mean) * rstd * g + b));
         means.push(mean);
         rstds.push(rstd);
     }
@@ -21,13 +16,7 @@ pub fn forward(x: &[f64], g: &[f64], b: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<f64>
 }
 
 /// dy[rows,cols], x[rows,cols], g[cols], mean[rows], rstd[rows] -> (dx[rows,cols], dg[cols], db[cols]).
-pub fn backward(
-    dy: &[f64],
-    x: &[f64],
-    g: &[f64],
-    mean: &[f64],
-    rstd: &[f64],
-) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+pub fn backward(dy: &[f64], x: &[f64], g: &[f64], mean: &[f64], rstd: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let cols = g.len();
     let (mut dx, mut dg, mut db) = (Vec::new(), vec![0.0; cols], vec![0.0; cols]);
     for (row, (dy, x)) in dy.chunks_exact(cols).zip(x.chunks_exact(cols)).enumerate() {

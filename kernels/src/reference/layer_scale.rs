@@ -2,9 +2,7 @@
 
 /// skip[rows,cols], pre[rows,cols], scale[cols] -> y[rows,cols].
 pub fn forward(skip: &[f64], pre: &[f64], scale: &[f64]) -> Vec<f64> {
-    (0..pre.len())
-        .map(|i| skip[i] + scale[i % scale.len()] * pre[i])
-        .collect()
+    (0..pre.len()).map(|i| skip[i] + scale[i % scale.len()] * pre[i]).collect()
 }
 
 /// dy[rows,cols], pre[rows,cols], scale[cols] -> (dpre[rows,cols], dscale[cols]).
@@ -13,10 +11,5 @@ pub fn backward(dy: &[f64], pre: &[f64], scale: &[f64]) -> (Vec<f64>, Vec<f64>) 
     for (i, g) in dy.iter().enumerate() {
         dscale[i % scale.len()] += g * pre[i];
     }
-    (
-        (0..dy.len())
-            .map(|i| dy[i] * scale[i % scale.len()])
-            .collect(),
-        dscale,
-    )
+    ((0..dy.len()).map(|i| dy[i] * scale[i % scale.len()]).collect(), dscale)
 }

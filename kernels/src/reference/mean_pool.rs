@@ -11,7 +11,5 @@ pub fn forward(x: &[f64], p: usize, c: usize) -> Vec<f64> {
 
 /// dy[N,C] -> dx[N,P,C].
 pub fn backward(dy: &[f64], p: usize, c: usize) -> Vec<f64> {
-    (0..dy.len() * p)
-        .map(|i| dy[i / (p * c) * c + i % c] / p as f64)
-        .collect()
+    (0..dy.len() * p).map(|i| dy[i / (p * c) * c + i % c] / p as f64).collect()
 }

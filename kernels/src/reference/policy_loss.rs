@@ -45,8 +45,7 @@ pub fn policy_loss(
             for j in 0..*k {
                 let hit = if j == action { 1.0 } else { 0.0 };
                 let beta = kl_weight.map_or(0.0, |w| w[i]);
-                out.dlogits
-                    .push(weight[i] * (p[j] - hit) + beta * p[j] * (ratio(j) - component_kl));
+                out.dlogits.push(weight[i] * (p[j] - hit) + beta * p[j] * (ratio(j) - component_kl));
             }
             at += k;
         }

@@ -2,10 +2,7 @@
 
 /// x[B,T,C] + pos[T,C].
 pub fn forward(x: &[f64], pos: &[f64]) -> Vec<f64> {
-    x.iter()
-        .enumerate()
-        .map(|(i, x)| x + pos[i % pos.len()])
-        .collect()
+    x.iter().enumerate().map(|(i, x)| x + pos[i % pos.len()]).collect()
 }
 
 /// dx[B,T,C] -> dpos[T,C], `len` = T*C.

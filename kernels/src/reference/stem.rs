@@ -26,26 +26,13 @@ pub fn patches(pixels: &[u8], d: Stem) -> Vec<f64> {
 
 /// pixels, w[48,C], b[C] -> y[N,(S/4)^2,C].
 pub fn forward(pixels: &[u8], w: &[f64], b: &[f64], d: Stem) -> Vec<f64> {
-    linear::forward(
-        &patches(pixels, d),
-        w,
-        b,
-        Gemm {
-            m: d.rows(),
-            k: 48,
-            n: d.channels,
-        },
-    )
+    linear::forward(&patches(pixels, d), w, b, Gemm { m: d.rows(), k: 48, n: d.channels })
 }
 
 /// dy[N,(S/4)^2,C], pixels -> (dw[48,C], db[C]).
 pub fn backward(dy: &[f64], pixels: &[u8], d: Stem) -> (Vec<f64>, Vec<f64>) {
     let w = vec![0.0; 48 * d.channels];
-    let gemm = Gemm {
-        m: d.rows(),
-        k: 48,
-        n: d.channels,
-    };
+    let gemm = Gemm { m: d.rows(), k: 48, n: d.channels };
     let (_, dw, db) = linear::backward(dy, &patches(pixels, d), &w, gemm);
     (dw, db)
 }

@@ -31,16 +31,9 @@ fn derivative(name: &str, x: &[f64], gradient: &[f64], loss: impl Fn(&[f64]) -> 
         let below = loss(&moved);
         moved[i] = x[i];
         let want = (above - below) / (2.0 * H);
-        assert!(
-            want.is_finite() && gradient[i].is_finite(),
-            "{name}[{i}]: not finite"
-        );
+        assert!(want.is_finite() && gradient[i].is_finite(), "{name}[{i}]: not finite");
         let slack = 1e-6 * want.abs().max(1.0);
-        assert!(
-            (want - gradient[i]).abs() < slack,
-            "{name}[{i}] = {}, slope {want}",
-            gradient[i]
-        );
+        assert!((want - gradient[i]).abs() < slack, "{name}[{i}] = {}, slope {want}", gradient[i]);
     }
 }
 
@@ -53,56 +46,30 @@ fn linear_and_stem() {
     derivative("dw", &w, &dw, |w| dot(&r, &linear::forward(&x, w, &b, d)));
     derivative("db", &b, &db, |b| dot(&r, &linear::forward(&x, &w, b, d)));
 
-    let d = Stem {
-        n: 2,
-        size: 8,
-        channels: 3,
-    };
+    let d = Stem { n: 2, size: 8, channels: 3 };
     let pixels: Vec<u8> = (0..d.n * 192).map(|i| (i * 37 % 256) as u8).collect();
     let (w, b, r) = (random(5, 144), random(6, 3), random(7, d.rows() * 3));
     let (dw, db) = stem::backward(&r, &pixels, d);
-    derivative("stem dw", &w, &dw, |w| {
-        dot(&r, &stem::forward(&pixels, w, &b, d))
-    });
-    derivative("stem db", &b, &db, |b| {
-        dot(&r, &stem::forward(&pixels, &w, b, d))
-    });
+    derivative("stem dw", &w, &dw, |w| dot(&r, &stem::forward(&pixels, w, &b, d)));
+    derivative("stem db", &b, &db, |b| dot(&r, &stem::forward(&pixels, &w, b, d)));
 }
 
 #[test]
 fn depthwise_convolution() {
-    let d = Plane {
-        n: 2,
-        h: 5,
-        w: 4,
-        c: 2,
-    };
+    let d = Plane { n: 2, h: 5, w: 4, c: 2 };
     let (x, w, b) = (random(1, d.elements()), random(2, 98), random(3, 2));
     let r = random(4, d.elements());
     let (dx, dw, db) = depthwise::backward(&r, &x, &w, d);
-    derivative("dx", &x, &dx, |x| {
-        dot(&r, &depthwise::forward(x, &w, &b, d))
-    });
-    derivative("dw", &w, &dw, |w| {
-        dot(&r, &depthwise::forward(&x, w, &b, d))
-    });
-    derivative("db", &b, &db, |b| {
-        dot(&r, &depthwise::forward(&x, &w, b, d))
-    });
+    derivative("dx", &x, &dx, |x| dot(&r, &depthwise::forward(x, &w, &b, d)));
+    derivative("dw", &w, &dw, |w| dot(&r, &depthwise::forward(&x, w, &b, d)));
+    derivative("db", &b, &db, |b| dot(&r, &depthwise::forward(&x, &w, b, d)));
 }
 
 #[test]
 fn patches_and_pooling() {
-    let d = Plane {
-        n: 2,
-        h: 4,
-        w: 2,
-        c: 3,
-    };
+    let d = Plane { n: 2, h: 4, w: 2, c: 3 };
     let (x, r) = (random(1, 48), random(2, 48));
-    derivative("patches", &x, &patches2::backward(&r, d), |x| {
-        dot(&r, &patches2::forward(x, d))
-    });
+    derivative("patches", &x, &patches2::backward(&r, d), |x| dot(&r, &patches2::forward(x, d)));
     let r = random(3, 6);
     let dx = mean_pool::backward(&r, 8, 3);
     derivative("pool", &x, &dx, |x| dot(&r, &mean_pool::forward(x, 8, 3)));
@@ -110,35 +77,20 @@ fn patches_and_pooling() {
 
 #[test]
 fn elementwise_and_norms() {
-    let (x, r) = (
-        random(1, 24).iter().map(|x| x * 4.0).collect::<Vec<_>>(),
-        random(2, 24),
-    );
-    derivative("gelu", &x, &gelu::backward(&r, &x), |x| {
-        dot(&r, &gelu::forward(x))
-    });
+    let (x, r) = (random(1, 24).iter().map(|x| x * 4.0).collect::<Vec<_>>(), random(2, 24));
+    derivative("gelu", &x, &gelu::backward(&r, &x), |x| dot(&r, &gelu::forward(x)));
 
     let (skip, scale) = (random(3, 24), random(4, 6));
     let (dpre, dscale) = layer_scale::backward(&r, &x, &scale);
-    derivative("dpre", &x, &dpre, |x| {
-        dot(&r, &layer_scale::forward(&skip, x, &scale))
-    });
-    derivative("dscale", &scale, &dscale, |s| {
-        dot(&r, &layer_scale::forward(&skip, &x, s))
-    });
+    derivative("dpre", &x, &dpre, |x| dot(&r, &layer_scale::forward(&skip, x, &scale)));
+    derivative("dscale", &scale, &dscale, |s| dot(&r, &layer_scale::forward(&skip, &x, s)));
 
     let (g, b) = (random(5, 6), random(6, 6));
     let (_, mean, rstd) = layer_norm::forward(&x, &g, &b);
     let (dx, dg, db) = layer_norm::backward(&r, &x, &g, &mean, &rstd);
-    derivative("norm dx", &x, &dx, |x| {
-        dot(&r, &layer_norm::forward(x, &g, &b).0)
-    });
-    derivative("norm dg", &g, &dg, |g| {
-        dot(&r, &layer_norm::forward(&x, g, &b).0)
-    });
-    derivative("norm db", &b, &db, |b| {
-        dot(&r, &layer_norm::forward(&x, &g, b).0)
-    });
+    derivative("norm dx", &x, &dx, |x| dot(&r, &layer_norm::forward(x, &g, &b).0));
+    derivative("norm dg", &g, &dg, |g| dot(&r, &layer_norm::forward(&x, g, &b).0));
+    derivative("norm db", &b, &db, |b| dot(&r, &layer_norm::forward(&x, &g, b).0));
 
     let pos = random(7, 12);
     let dpos = position::backward(&r, 12);
@@ -147,21 +99,11 @@ fn elementwise_and_norms() {
 
 #[test]
 fn causal_attention() {
-    let d = Attention {
-        b: 2,
-        t: 5,
-        heads: 2,
-        head_size: 3,
-    };
-    let (qkv, r) = (
-        random(1, d.b * d.t * 3 * d.width()),
-        random(2, d.b * d.t * d.width()),
-    );
+    let d = Attention { b: 2, t: 5, heads: 2, head_size: 3 };
+    let (qkv, r) = (random(1, d.b * d.t * 3 * d.width()), random(2, d.b * d.t * d.width()));
     let (_, probs) = attention::forward(&qkv, d);
     let dqkv = attention::backward(&r, &qkv, &probs, d);
-    derivative("dqkv", &qkv, &dqkv, |q| {
-        dot(&r, &attention::forward(q, d).0)
-    });
+    derivative("dqkv", &qkv, &dqkv, |q| dot(&r, &attention::forward(q, d).0));
 }
 
 #[test]
@@ -181,17 +123,6 @@ fn losses() {
     }
 
     let (scores, label) = (random(5, 6), [1.0, 0.5, 0.25]);
-    let mean = |s: &[f64]| {
-        bradley_terry::bradley_terry(s, &label, 0.1)
-            .0
-            .iter()
-            .sum::<f64>()
-            / 3.0
-    };
-    derivative(
-        "dscores",
-        &scores,
-        &bradley_terry::bradley_terry(&scores, &label, 0.1).1,
-        mean,
-    );
+    let mean = |s: &[f64]| bradley_terry::bradley_terry(s, &label, 0.1).0.iter().sum::<f64>() / 3.0;
+    derivative("dscores", &scores, &bradley_terry::bradley_terry(&scores, &label, 0.1).1, mean);
 }

@@ -1,5 +1,7 @@
 //! SIMD in one place: a vector of f32 as a trait, three widths of it, and run-time choice between them.
 //!
+//! No closures in kernels: a closure does not inherit the instruction set of the function it stands in.
+//!
 //! A kernel is written once over [`Simd`] with [`simd!`](crate::cpu::simd::simd), which compiles its body for each
 //! instruction set and adds a first argument, the [`Level`], to choose by:
 //!
@@ -108,8 +110,6 @@ pub trait Simd: Copy {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     /// a * b.
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
-    /// a / b.
-    fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// a * b + c, fused where the hardware can.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// a > b ? a : b.
@@ -118,6 +118,8 @@ pub trait Simd: Copy {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// Sum of the lanes, in an order fixed by the type.
     fn sum(self, a: Self::V) -> f32;
+    /// 1 / a for a >= 1, relative error below 2^-22 up to 2^126 (beyond, the result may be 0).
+    fn recip(self, a: Self::V) -> Self::V;
     /// Bit pattern of p plus bit pattern of t shifted left by 23: multiplies p by 2^(low bits of t).
     fn scale_bits(self, p: Self::V, t: Self::V) -> Self::V;
 
@@ -134,15 +136,7 @@ pub trait Simd: Copy {
         let r = self.fma(n, self.splat(-0.693_359_4), x);
         let r = self.fma(n, self.splat(2.121_944_4e-4), r);
         let mut p = self.splat(1.0 / 5040.0);
-        for c in [
-            1.0 / 720.0,
-            1.0 / 120.0,
-            1.0 / 24.0,
-            1.0 / 6.0,
-            0.5,
-            1.0,
-            1.0,
-        ] {
+        for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
             p = self.fma(p, r, self.splat(c));
         }
         self.scale_bits(p, t)
@@ -154,18 +148,24 @@ pub trait Simd: Copy {
     fn gelu_gate(self, x: Self::V) -> Self::V {
         let x2 = self.mul(x, x);
         // -2 sqrt(2/pi) (1 + 0.044715 x^2)
-        let c = self.fma(
-            x2,
-            self.splat(-2.0 * SQRT_2_OVER_PI * 0.044_715),
-            self.splat(-2.0 * SQRT_2_OVER_PI),
-        );
+        let c = self.fma(x2, self.splat(-2.0 * SQRT_2_OVER_PI * 0.044_715), self.splat(-2.0 * SQRT_2_OVER_PI));
         let e = self.exp(self.mul(c, x));
-        self.div(self.splat(1.0), self.add(self.splat(1.0), e))
+        self.recip(self.add(self.splat(1.0), e))
+    }
+
+    /// gelu'(x) = s + x s (1 - s) 2u', with s the gate and 2u' = 2 sqrt(2/pi) (1 + 3 * 0.044715 x^2).
+    #[inline(always)]
+    fn gelu_slope(self, x: Self::V) -> Self::V {
+        let gate = self.gelu_gate(x);
+        let x2 = self.mul(x, x);
+        let two_du = self.fma(x2, self.splat(6.0 * SQRT_2_OVER_PI * 0.044_715), self.splat(2.0 * SQRT_2_OVER_PI));
+        let curve = self.mul(self.mul(x, two_du), self.mul(gate, self.sub(self.splat(1.0), gate)));
+        self.add(gate, curve)
     }
 }
 
 /// sqrt(2 / pi).
-pub const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 
 /// Defines a function compiled for every level. The first parameter names the SIMD token in the body; callers pass a
 /// [`Level`] in its place.

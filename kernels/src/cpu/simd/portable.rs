@@ -38,13 +38,7 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_first(self, p: *const f32, n: usize) -> Self::V {
         // SAFETY: reads indices below n only.
-        each(|i| {
-            if i < n {
-                unsafe { p.add(i).read() }
-            } else {
-                0.0
-            }
-        })
+        each(|i| if i < n { unsafe { p.add(i).read() } } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn store_first(self, p: *mut f32, n: usize, v: Self::V) {
@@ -66,8 +60,8 @@ impl Simd for Portable {
         each(|i| a[i] * b[i])
     }
     #[inline(always)]
-    fn div(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| a[i] / b[i])
+    fn recip(self, a: Self::V) -> Self::V {
+        each(|i| 1.0 / a[i])
     }
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {

@@ -47,28 +47,13 @@ fn depthwise(lab: &mut Lab, d: Plane) {
 fn depthwise_matches_the_oracle_at_every_width() {
     // Every way a row can be cut into tiles, and rows shorter than the window.
     for w in 1..=24 {
-        everywhere(|lab| {
-            depthwise(
-                lab,
-                Plane {
-                    n: 1,
-                    h: 3,
-                    w,
-                    c: 16,
-                },
-            )
-        });
+        everywhere(|lab| depthwise(lab, Plane { n: 1, h: 3, w, c: 16 }));
     }
 }
 
 #[test]
 fn depthwise_matches_the_oracle_at_the_models_planes() {
-    for (n, h, w, c) in [
-        (2, 16, 16, 16),
-        (3, 8, 8, 32),
-        (35, 4, 4, 64),
-        (1, 32, 32, 32),
-    ] {
+    for (n, h, w, c) in [(2, 16, 16, 16), (3, 8, 8, 32), (35, 4, 4, 64), (1, 32, 32, 32)] {
         everywhere(|lab| depthwise(lab, Plane { n, h, w, c }));
     }
 }
@@ -76,40 +61,10 @@ fn depthwise_matches_the_oracle_at_the_models_planes() {
 #[test]
 fn depthwise_matches_the_oracle_at_odd_channels() {
     for c in [1, 3, 7, 8, 9, 15, 17, 24, 31, 40] {
-        everywhere(|lab| {
-            depthwise(
-                lab,
-                Plane {
-                    n: 2,
-                    h: 9,
-                    w: 13,
-                    c,
-                },
-            )
-        });
+        everywhere(|lab| depthwise(lab, Plane { n: 2, h: 9, w: 13, c }));
     }
-    everywhere(|lab| {
-        depthwise(
-            lab,
-            Plane {
-                n: 33,
-                h: 1,
-                w: 1,
-                c: 5,
-            },
-        )
-    });
-    everywhere(|lab| {
-        depthwise(
-            lab,
-            Plane {
-                n: 1,
-                h: 40,
-                w: 2,
-                c: 20,
-            },
-        )
-    });
+    everywhere(|lab| depthwise(lab, Plane { n: 33, h: 1, w: 1, c: 5 }));
+    everywhere(|lab| depthwise(lab, Plane { n: 1, h: 40, w: 2, c: 20 }));
 }
 
 #[test]

@@ -58,43 +58,22 @@ fn epilogues(lab: &mut Lab, d: Gemm) {
     let outputs: [_; 6] = std::array::from_fn(|_| lab.output(m * n));
     let [gelu, gelu_pre, residual, scaled, scaled_pre, in_place] = outputs;
     let z = reference::linear::forward(&xv, &wv, &bv, d);
-    lab.cpu
-        .linear_forward(x, w, b, gelu, d, Epilogue::Gelu { pre: gelu_pre });
-    lab.cpu
-        .linear_forward(x, w, b, residual, d, Epilogue::Residual { skip });
-    let e = Epilogue::ScaledResidual {
-        skip,
-        scale,
-        pre: scaled_pre,
-    };
+    lab.cpu.linear_forward(x, w, b, gelu, d, Epilogue::Gelu { pre: gelu_pre });
+    lab.cpu.linear_forward(x, w, b, residual, d, Epilogue::Residual { skip });
+    let e = Epilogue::ScaledResidual { skip, scale, pre: scaled_pre };
     lab.cpu.linear_forward(x, w, b, scaled, d, e);
     lab.expect("gelu", gelu, &reference::gelu::forward(&z), k + 8);
     lab.expect("gelu pre", gelu_pre, &z, k + 1);
     lab.expect("residual", residual, &sum(&sv, &z), k + 2);
-    lab.expect(
-        "scaled",
-        scaled,
-        &reference::layer_scale::forward(&sv, &z, &cv),
-        k + 3,
-    );
+    lab.expect("scaled", scaled, &reference::layer_scale::forward(&sv, &z, &cv), k + 3);
     lab.expect("scaled pre", scaled_pre, &z, k + 1);
     // The residual stream in place, twice.
     lab.cpu.copy(skip, in_place);
-    lab.cpu
-        .linear_forward(x, w, b, in_place, d, Epilogue::Residual { skip: in_place });
-    let e = Epilogue::ScaledResidual {
-        skip: in_place,
-        scale,
-        pre: scaled_pre,
-    };
+    lab.cpu.linear_forward(x, w, b, in_place, d, Epilogue::Residual { skip: in_place });
+    let e = Epilogue::ScaledResidual { skip: in_place, scale, pre: scaled_pre };
     lab.cpu.linear_forward(x, w, b, in_place, d, e);
     let once = sum(&sv, &z);
-    lab.expect(
-        "in place",
-        in_place,
-        &reference::layer_scale::forward(&once, &z, &cv),
-        2 * k + 4,
-    );
+    lab.expect("in place", in_place, &reference::layer_scale::forward(&once, &z, &cv), 2 * k + 4);
 }
 
 #[test]
@@ -114,21 +93,14 @@ fn a_row_does_not_depend_on_how_many_rows_there_are() {
         let (b, _) = lab.input(n);
         let (x, _) = lab.input(m * k);
         let y = lab.output(m * n);
-        lab.cpu
-            .linear_forward(x, w, b, y, Gemm { m, k, n }, Epilogue::None);
+        lab.cpu.linear_forward(x, w, b, y, Gemm { m, k, n }, Epilogue::None);
         let mut out = vec![0.0; m * n];
         lab.cpu.download(y, &mut out);
         out
     };
     let many = rows(70);
     for m in [1, 2, 7, 16, 64] {
-        assert!(
-            rows(m)
-                .iter()
-                .zip(&many)
-                .all(|(a, b)| a.to_bits() == b.to_bits()),
-            "{m} rows"
-        );
+        assert!(rows(m).iter().zip(&many).all(|(a, b)| a.to_bits() == b.to_bits()), "{m} rows");
     }
 }
 
@@ -159,8 +131,7 @@ fn layer_scale_backward_matches_the_oracle() {
             let (scale, sv) = lab.input(cols);
             let (dscale, d0) = lab.input(cols);
             let dpre = lab.output(rows * cols);
-            lab.cpu
-                .layer_scale_backward(dy, pre, scale, dpre, dscale, rows, cols);
+            lab.cpu.layer_scale_backward(dy, pre, scale, dpre, dscale, rows, cols);
             let (rp, rs) = reference::layer_scale::backward(&gv, &pv, &sv);
             lab.expect("dpre", dpre, &rp, 1);
             lab.expect("dscale", dscale, &sum(&d0, &rs), rows);
@@ -182,10 +153,8 @@ fn layer_norm(lab: &mut Lab, rows: usize, cols: usize, offset: f32) {
     let (stream, s0) = lab.input(len);
     let (y, dx) = (lab.output(len), lab.output(len));
     let (mean, rstd) = (lab.output(rows), lab.output(rows));
-    lab.cpu
-        .layer_norm_forward(x, g, b, y, mean, rstd, rows, cols);
-    lab.cpu
-        .layer_norm_backward(dy, x, g, mean, rstd, dx, dg, db, rows, cols, false);
+    lab.cpu.layer_norm_forward(x, g, b, y, mean, rstd, rows, cols);
+    lab.cpu.layer_norm_backward(dy, x, g, mean, rstd, dx, dg, db, rows, cols, false);
     let (ry, rm, rr) = reference::layer_norm::forward(&xv, &gv, &bv);
     // An offset costs its own digits in x - mean; rows of two columns can have an rstd near 300.
     let lost = (1.0 + f64::from(offset.abs())) * rr.iter().fold(1.0f64, |m, r| m.max(*r)).powi(2);
@@ -197,22 +166,13 @@ fn layer_norm(lab: &mut Lab, rows: usize, cols: usize, offset: f32) {
     lab.expect("dx", dx, &rx, n);
     lab.expect("dg", dg, &sum(&dg0, &rg), rows + n);
     lab.expect("db", db, &sum(&db0, &rb), rows);
-    lab.cpu
-        .layer_norm_backward(dy, x, g, mean, rstd, stream, dg, db, rows, cols, true);
+    lab.cpu.layer_norm_backward(dy, x, g, mean, rstd, stream, dg, db, rows, cols, true);
     lab.expect("dx added", stream, &sum(&s0, &rx), n);
 }
 
 #[test]
 fn layer_norm_matches_the_oracle() {
-    for (rows, cols) in [
-        (1, 16),
-        (5, 33),
-        (1030, 16),
-        (300, 64),
-        (17, 128),
-        (600, 7),
-        (3, 1024),
-    ] {
+    for (rows, cols) in [(1, 16), (5, 33), (1030, 16), (300, 64), (17, 128), (600, 7), (3, 1024)] {
         everywhere(|lab| layer_norm(lab, rows, cols, 0.0));
     }
     everywhere(|lab| layer_norm(lab, 40, 32, 30.0));
@@ -238,18 +198,10 @@ fn exp_keeps_its_bound() {
             ((f64::from(*y) - want) / want).abs()
         });
         let worst = worst.fold(0.0, f64::max);
-        assert!(
-            worst < 2f64.powf(-22.5),
-            "{}: relative error 2^{}",
-            level.name(),
-            worst.log2()
-        );
+        assert!(worst < 2f64.powf(-22.5), "{}: relative error 2^{}", level.name(), worst.log2());
         let mut odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1e30, 1e30, 0.0];
         exp_all(level, &mut odd);
-        assert!(
-            odd[0].is_nan() && odd[1..].iter().all(|x| x.is_finite() && *x > 0.0),
-            "{odd:?}"
-        );
+        assert!(odd[0].is_nan() && odd[1..].iter().all(|x| x.is_finite() && *x > 0.0), "{odd:?}");
         assert_eq!(odd[5], 1.0);
     }
 }

@@ -11,10 +11,7 @@ fn policy(lab: &mut Lab, n: usize, heads: &[usize], with_reference: bool, spread
         let (tensor, values) = lab.input(len);
         let wide: Vec<f32> = values.iter().map(|x| (x * spread) as f32).collect();
         lab.cpu.upload(tensor, &wide);
-        (
-            tensor,
-            wide.into_iter().map(f64::from).collect::<Vec<f64>>(),
-        )
+        (tensor, wide.into_iter().map(f64::from).collect::<Vec<f64>>())
     };
     let (logits, lv) = spread_input(lab, n * width);
     let (reference, rv) = spread_input(lab, n * width);
@@ -23,17 +20,9 @@ fn policy(lab: &mut Lab, n: usize, heads: &[usize], with_reference: bool, spread
     let (actions, av) = lab.bytes(n * heads.len(), |i| heads[i % heads.len()] as u8 - 1);
     let dlogits = lab.output(n * width);
     let [nll, kl, entropy] = std::array::from_fn(|_| lab.output(n));
-    let (r, b) = (
-        with_reference.then_some(reference),
-        with_reference.then_some(beta),
-    );
-    lab.cpu.policy_loss(
-        logits, r, actions, weight, b, dlogits, nll, kl, entropy, heads,
-    );
-    let (r, b) = (
-        with_reference.then_some(rv.as_slice()),
-        with_reference.then_some(kv.as_slice()),
-    );
+    let (r, b) = (with_reference.then_some(reference), with_reference.then_some(beta));
+    lab.cpu.policy_loss(logits, r, actions, weight, b, dlogits, nll, kl, entropy, heads);
+    let (r, b) = (with_reference.then_some(rv.as_slice()), with_reference.then_some(kv.as_slice()));
     let want = reference::policy_loss::policy_loss(&lv, r, &av, &wv, b, heads);
     let n = (width as f64 * spread * spread) as usize + 16;
     lab.expect("dlogits", dlogits, &want.dlogits, n);
@@ -44,12 +33,7 @@ fn policy(lab: &mut Lab, n: usize, heads: &[usize], with_reference: bool, spread
 
 #[test]
 fn policy_loss_matches_the_oracle() {
-    for (n, heads) in [
-        (1, &GAMEPAD[..]),
-        (40, &GAMEPAD),
-        (7, &[3]),
-        (33, &[1, 20, 2]),
-    ] {
+    for (n, heads) in [(1, &GAMEPAD[..]), (40, &GAMEPAD), (7, &[3]), (33, &[1, 20, 2])] {
         for with_reference in [false, true] {
             everywhere(|lab| policy(lab, n, heads, with_reference, 1.0));
             everywhere(|lab| policy(lab, n, heads, with_reference, 30.0));
@@ -95,15 +79,7 @@ fn the_optimiser_matches_the_oracle() {
             let rn = reference::adamw::grad_norm(&gv);
             lab.expect("norm", norm, &[rn], len);
             for (step, clip) in [(1, 1.0), (2, f32::INFINITY), (1000, 0.1)] {
-                let d = AdamW {
-                    lr: 1e-2,
-                    beta1: 0.9,
-                    beta2: 0.95,
-                    eps: 1e-8,
-                    weight_decay: 0.1,
-                    clip,
-                    step,
-                };
+                let d = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip, step };
                 lab.cpu.adamw(p, g, m, v, norm, d);
                 reference::adamw::adamw(&mut pv, &gv, &mut mv, &mut vv, rn, d);
             }
@@ -122,15 +98,7 @@ fn a_broken_gradient_reaches_the_weights() {
     let norm = lab.output(1);
     lab.cpu.upload(g, &[1.0, f32::NAN, 1.0, 1.0]);
     lab.cpu.grad_norm(g, norm);
-    let d = AdamW {
-        lr: 0.1,
-        beta1: 0.9,
-        beta2: 0.99,
-        eps: 1e-8,
-        weight_decay: 0.0,
-        clip: 1.0,
-        step: 1,
-    };
+    let d = AdamW { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.0, clip: 1.0, step: 1 };
     lab.cpu.adamw(p, g, m, v, norm, d);
     let mut out = [0.0; 4];
     lab.cpu.download(p, &mut out);

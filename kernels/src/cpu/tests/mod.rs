@@ -27,25 +27,17 @@ fn tolerance(n: usize, want: &[f64]) -> f64 {
 /// Finiteness first, on both sides; then every element within the tolerance for reductions of length n.
 fn compare(name: &str, got: &[f32], want: &[f64], n: usize) -> Result<(), String> {
     if got.len() != want.len() {
-        return Err(format!(
-            "{name}: {} values, the oracle has {}",
-            got.len(),
-            want.len()
-        ));
+        return Err(format!("{name}: {} values, the oracle has {}", got.len(), want.len()));
     }
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         if !got.is_finite() || !want.is_finite() {
-            return Err(format!(
-                "{name}[{i}] = {got}, the oracle says {want}: not finite"
-            ));
+            return Err(format!("{name}[{i}] = {got}, the oracle says {want}: not finite"));
         }
     }
     let tolerance = tolerance(n, want);
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         if (f64::from(*got) - want).abs() > tolerance {
-            return Err(format!(
-                "{name}[{i}] = {got}, the oracle says {want}, tolerance {tolerance:e}"
-            ));
+            return Err(format!("{name}[{i}] = {got}, the oracle says {want}, tolerance {tolerance:e}"));
         }
     }
     Ok(())
@@ -62,11 +54,7 @@ impl Lab {
     fn new(level: Level, threads: usize) -> Lab {
         let mut cpu = Cpu::with_level(level, threads);
         cpu.pool.share_from = 0;
-        Lab {
-            cpu,
-            rng: Pcg64::seed_from_u64(7),
-            outputs: Vec::new(),
-        }
+        Lab { cpu, rng: Pcg64::seed_from_u64(7), outputs: Vec::new() }
     }
 
     /// A tensor of uniform values in -1..1, and the same values in f64.
@@ -86,9 +74,7 @@ impl Lab {
 
     /// Uniform bytes below `end`.
     fn bytes(&mut self, len: usize, end: impl Fn(usize) -> u8) -> (Bytes, Vec<u8>) {
-        let values: Vec<u8> = (0..len)
-            .map(|i| self.rng.random_range(0..=end(i)))
-            .collect();
+        let values: Vec<u8> = (0..len).map(|i| self.rng.random_range(0..=end(i))).collect();
         let bytes = self.cpu.alloc_bytes(len);
         self.cpu.upload_bytes(bytes, &values);
         (bytes, values)
@@ -118,14 +104,8 @@ fn everywhere(case: impl Fn(&mut Lab)) {
     let alone: Vec<_> = levels.iter().map(|level| run(*level, 1)).collect();
     for threads in [2, 3] {
         for ((name, one), (_, many)) in alone[0].iter().zip(run(levels[0], threads)) {
-            let differs = one
-                .iter()
-                .zip(&many)
-                .position(|(a, b)| a.to_bits() != b.to_bits());
-            assert_eq!(
-                differs, None,
-                "{name}: first difference between 1 and {threads} threads"
-            );
+            let differs = one.iter().zip(&many).position(|(a, b)| a.to_bits() != b.to_bits());
+            assert_eq!(differs, None, "{name}: first difference between 1 and {threads} threads");
         }
     }
 }

@@ -9,10 +9,7 @@ fn a_planted_nan_fails_the_checker() {
     assert!(compare("x", &[1.0, 2.0], &want, 1).is_ok());
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let error = compare("x", &[1.0, bad], &want, 1).unwrap_err();
-        assert!(
-            error.contains("x[1]") && error.contains("not finite"),
-            "{error}"
-        );
+        assert!(error.contains("x[1]") && error.contains("not finite"), "{error}");
     }
     // A non-finite oracle is a fault too, whatever the operator says.
     assert!(compare("x", &[f32::NAN], &[f64::NAN], 1).is_err());
@@ -46,9 +43,7 @@ fn tensors<const N: usize>(len: usize) -> (Cpu, [Tensor; N]) {
 }
 
 #[test]
-#[should_panic(
-    expected = "copy: output 0 (elements 5..15) overlaps another argument (elements 0..10)"
-)]
+#[should_panic(expected = "copy: output 0 (elements 5..15) overlaps another argument (elements 0..10)")]
 fn an_overlap_is_refused() {
     let (mut cpu, [x]) = tensors(32);
     cpu.copy(x.slice(0, 10), x.slice(5, 10));
@@ -105,16 +100,5 @@ fn an_illegal_action_is_refused() {
     let [w, nll, kl, entropy] = std::array::from_fn(|_| cpu.alloc(2, Kind::Scratch));
     let actions: Bytes = cpu.alloc_bytes(2);
     cpu.upload_bytes(actions, &[0, 3]);
-    cpu.policy_loss(
-        logits,
-        None,
-        actions,
-        w,
-        None,
-        dlogits,
-        nll,
-        kl,
-        entropy,
-        &[3],
-    );
+    cpu.policy_loss(logits, None, actions, w, None, dlogits, nll, kl, entropy, &[3]);
 }

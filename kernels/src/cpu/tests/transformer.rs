@@ -14,65 +14,20 @@ fn positions_match_the_oracle() {
             lab.cpu.add_position_forward(x, pos, b, t, c);
             lab.cpu.add_position_backward(dx, dpos, b, t, c);
             lab.expect("x", x, &reference::position::forward(&xv, &pv), 1);
-            lab.expect(
-                "dpos",
-                dpos,
-                &sum(&d0, &reference::position::backward(&gv, t * c)),
-                b,
-            );
+            lab.expect("dpos", dpos, &sum(&d0, &reference::position::backward(&gv, t * c)), b);
         });
     }
 }
 
 const SHAPES: [Attention; 8] = [
-    Attention {
-        b: 1,
-        t: 1,
-        heads: 1,
-        head_size: 1,
-    },
-    Attention {
-        b: 3,
-        t: 32,
-        heads: 4,
-        head_size: 32,
-    },
-    Attention {
-        b: 2,
-        t: 32,
-        heads: 2,
-        head_size: 64,
-    },
-    Attention {
-        b: 1,
-        t: 32,
-        heads: 2,
-        head_size: 128,
-    },
-    Attention {
-        b: 2,
-        t: 5,
-        heads: 3,
-        head_size: 20,
-    },
-    Attention {
-        b: 1,
-        t: 17,
-        heads: 1,
-        head_size: 33,
-    },
-    Attention {
-        b: 2,
-        t: 50,
-        heads: 2,
-        head_size: 8,
-    },
-    Attention {
-        b: 1,
-        t: 16,
-        heads: 4,
-        head_size: 32,
-    },
+    Attention { b: 1, t: 1, heads: 1, head_size: 1 },
+    Attention { b: 3, t: 32, heads: 4, head_size: 32 },
+    Attention { b: 2, t: 32, heads: 2, head_size: 64 },
+    Attention { b: 1, t: 32, heads: 2, head_size: 128 },
+    Attention { b: 2, t: 5, heads: 3, head_size: 20 },
+    Attention { b: 1, t: 17, heads: 1, head_size: 33 },
+    Attention { b: 2, t: 50, heads: 2, head_size: 8 },
+    Attention { b: 1, t: 16, heads: 4, head_size: 32 },
 ];
 
 #[test]
@@ -90,12 +45,7 @@ fn attention_matches_the_oracle() {
             let n = d.head_size + d.t;
             lab.expect("y", y, &ry, n);
             lab.expect("probs", probs, &rp, n);
-            lab.expect(
-                "dqkv",
-                dqkv,
-                &reference::attention::backward(&gv, &qv, &rp, d),
-                2 * n,
-            );
+            lab.expect("dqkv", dqkv, &reference::attention::backward(&gv, &qv, &rp, d), 2 * n);
         });
     }
 }
@@ -105,25 +55,17 @@ fn decode(lab: &mut Lab, d: Attention) {
     let (steps, width) = (d.t + d.b - 1, d.width());
     let qkv_rows: Vec<_> = (0..d.b * d.t).map(|_| lab.input(3 * width)).collect();
     let (step, _) = lab.input(d.b * 3 * width);
-    let cache = lab
-        .cpu
-        .alloc(d.b * 2 * d.t * width, crate::Kind::Activation);
+    let cache = lab.cpu.alloc(d.b * 2 * d.t * width, crate::Kind::Activation);
     let y = lab.output(d.b * width);
-    let whole: Vec<f64> = qkv_rows
-        .iter()
-        .flat_map(|(_, values)| values.clone())
-        .collect();
+    let whole: Vec<f64> = qkv_rows.iter().flat_map(|(_, values)| values.clone()).collect();
     let (want, _) = reference::attention::forward(&whole, d);
     for now in 0..steps {
         // Late lanes and finished lanes repeat their first or last timestep.
-        let positions: Vec<u32> = (0..d.b)
-            .map(|i| now.saturating_sub(i).min(d.t - 1) as u32)
-            .collect();
+        let positions: Vec<u32> = (0..d.b).map(|i| now.saturating_sub(i).min(d.t - 1) as u32).collect();
         let mut expected = Vec::new();
         for (lane, position) in positions.iter().enumerate() {
             let row = lane * d.t + *position as usize;
-            lab.cpu
-                .copy(qkv_rows[row].0, step.slice(lane * 3 * width, 3 * width));
+            lab.cpu.copy(qkv_rows[row].0, step.slice(lane * 3 * width, 3 * width));
             expected.extend_from_slice(&want[row * width..][..width]);
         }
         lab.cpu.attention_decode(step, cache, y, &positions, d);

@@ -1,0 +1,229 @@
+//! What this machine has: for `playhouse doctor`, and for choosing a device.
+//!
+//! [`probe`] only looks. It never panics, on a machine without CUDA neither: cudarc panics when a library it needs is
+//! absent, so each library is asked for before its first call.
+
+use crate::cpu::simd::Level;
+use cudarc::{cublaslt, driver, nvrtc};
+use std::fmt;
+
+/// The CPU and its memory.
+#[derive(Clone, Debug)]
+pub struct CpuDevice {
+    /// Model name, or the architecture where the system does not tell.
+    pub model: String,
+    /// Instruction sets that the kernels were written for and that this CPU has, the best first.
+    pub simd: Vec<&'static str>,
+    /// Hardware threads this process may use.
+    pub threads: usize,
+    /// Physical memory in bytes, where the system tells.
+    pub memory: Option<u64>,
+}
+
+/// A GPU that the CUDA driver lists.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    /// Name as the driver gives it.
+    pub name: String,
+    /// Compute capability: (9, 0) is sm_90.
+    pub capability: (i32, i32),
+    /// Device memory in bytes.
+    pub memory: u64,
+}
+
+/// A library that is loaded at run time, or why it cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// It loads; its version.
+    Present {
+        /// As the library reports it.
+        version: String,
+    },
+    /// It does not load, or answers with an error.
+    Missing {
+        /// What it is, what it is for, and how to get it: one sentence for the user.
+        why: String,
+    },
+}
+
+/// Everything [`probe`] found.
+#[derive(Clone, Debug)]
+pub struct Devices {
+    /// The CPU.
+    pub cpu: CpuDevice,
+    /// The CUDA driver (libcuda).
+    pub driver: Library,
+    /// GPUs the driver lists; empty without a driver.
+    pub gpus: Vec<Gpu>,
+    /// The run-time compiler of CUDA kernels.
+    pub nvrtc: Library,
+    /// The library of matrix products on the GPU.
+    pub cublaslt: Library,
+}
+
+impl Devices {
+    /// True when a GPU, the driver and both libraries are there.
+    pub fn cuda_complete(&self) -> bool {
+        let present = |l: &Library| matches!(l, Library::Present { .. });
+        !self.gpus.is_empty() && [&self.driver, &self.nvrtc, &self.cublaslt].into_iter().all(present)
+    }
+}
+
+const DRIVER: &str = "the CUDA driver (libcuda) runs kernels on an NVIDIA GPU; it comes with the NVIDIA display driver, \
+                      version 580 or later";
+const NVRTC: &str = "NVRTC (libnvrtc) compiles CUDA kernels at run time; it is in the CUDA toolkit 13.0 and in the Python \
+                     package nvidia-cuda-nvrtc, whose lib folder must then be on LD_LIBRARY_PATH";
+const CUBLASLT: &str = "cuBLASLt (libcublasLt) multiplies matrices on the GPU; it is in the CUDA toolkit and in the Python \
+                        package nvidia-cublas, whose lib folder must then be on LD_LIBRARY_PATH";
+
+fn missing(what: &str, problem: &str) -> Library {
+    Library::Missing { why: format!("{problem}: {what}") }
+}
+
+/// Looks at the machine.
+pub fn probe() -> Devices {
+    let (driver, gpus) = probe_driver();
+    Devices { cpu: probe_cpu(), driver, gpus, nvrtc: probe_nvrtc(), cublaslt: probe_cublaslt() }
+}
+
+fn probe_cpu() -> CpuDevice {
+    let field = |path: &str, key: &str| -> Option<String> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let kib = field("/proc/meminfo", "MemTotal").and_then(|v| v.split(' ').next()?.parse::<u64>().ok());
+    CpuDevice {
+        model: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+        simd: Level::available().into_iter().map(Level::name).collect(),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        memory: kib.map(|kib| kib * 1024),
+    }
+}
+
+fn probe_driver() -> (Library, Vec<Gpu>) {
+    // SAFETY: tries to load the library and forgets it; NVIDIA's constructors have no preconditions.
+    if !unsafe { driver::sys::is_culib_present() } {
+        return (missing(DRIVER, "not found"), Vec::new());
+    }
+    if let Err(error) = driver::result::init() {
+        return (missing(DRIVER, &format!("found, but it does not start ({:?})", error.0)), Vec::new());
+    }
+    let mut version = 0;
+    // SAFETY: `version` is a valid place for the answer.
+    if let Err(error) = unsafe { driver::sys::cuDriverGetVersion(&mut version) }.result() {
+        return (missing(DRIVER, &format!("found, but it does not answer ({:?})", error.0)), Vec::new());
+    }
+    let count = driver::result::device::get_count().unwrap_or(0);
+    let gpus = (0..count).filter_map(|i| probe_gpu(i).ok()).collect();
+    (Library::Present { version: format!("CUDA {}.{}", version / 1000, version % 1000 / 10) }, gpus)
+}
+
+fn probe_gpu(ordinal: i32) -> Result<Gpu, driver::DriverError> {
+    use driver::sys::CUdevice_attribute as Attribute;
+    let device = driver::result::device::get(ordinal)?;
+    // SAFETY: `device` comes from the driver just now.
+    let attribute = |a| unsafe { driver::result::device::get_attribute(device, a) };
+    Ok(Gpu {
+        name: driver::result::device::get_name(device)?,
+        capability: (
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        ),
+        // SAFETY: as above.
+        memory: unsafe { driver::result::device::total_mem(device) }? as u64,
+    })
+}
+
+fn probe_nvrtc() -> Library {
+    // SAFETY: as in `probe_driver`.
+    if !unsafe { nvrtc::sys::is_culib_present() } {
+        return missing(NVRTC, "not found");
+    }
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: both places are valid for the answer.
+    match unsafe { nvrtc::sys::nvrtcVersion(&mut major, &mut minor) } {
+        nvrtc::sys::nvrtcResult::NVRTC_SUCCESS => Library::Present { version: format!("{major}.{minor}") },
+        error => missing(NVRTC, &format!("found, but it does not answer ({error:?})")),
+    }
+}
+
+fn probe_cublaslt() -> Library {
+    // SAFETY: as in `probe_driver`.
+    if !unsafe { cublaslt::sys::is_culib_present() } {
+        return missing(CUBLASLT, "not found");
+    }
+    // SAFETY: no arguments, no preconditions.
+    let version = unsafe { cublaslt::sys::cublasLtGetVersion() };
+    Library::Present { version: format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100) }
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1u32 << 30)
+}
+
+impl fmt::Display for CpuDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = if self.threads == 1 { "" } else { "s" };
+        write!(f, "{}, {} thread{s}, {}", self.model, self.threads, self.simd.join(" > "))?;
+        self.memory.map_or(Ok(()), |bytes| write!(f, ", {:.1} GiB of memory", gib(bytes)))
+    }
+}
+
+impl fmt::Display for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor) = self.capability;
+        write!(f, "{}, sm_{major}{minor}, {:.1} GiB of memory", self.name, gib(self.memory))
+    }
+}
+
+impl fmt::Display for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Library::Present { version } => f.write_str(version),
+            Library::Missing { why } => f.write_str(why),
+        }
+    }
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "CPU          {}", self.cpu)?;
+        writeln!(f, "CUDA driver  {}", self.driver)?;
+        for gpu in &self.gpus {
+            writeln!(f, "GPU          {gpu}")?;
+        }
+        if self.gpus.is_empty() {
+            writeln!(f, "GPU          none listed by a CUDA driver")?;
+        }
+        writeln!(f, "NVRTC        {}", self.nvrtc)?;
+        write!(f, "cuBLASLt     {}", self.cublaslt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_never_panics_and_says_what_is_missing() {
+        let found = probe();
+        assert!(found.cpu.threads >= 1);
+        assert_eq!(found.cpu.simd.last(), Some(&"portable SIMD"));
+        let text = found.to_string();
+        for library in [&found.driver, &found.nvrtc, &found.cublaslt] {
+            if let Library::Missing { why } = library {
+                assert!(why.contains("found") && why.contains("it ") && text.contains(why.as_str()), "{why}");
+                assert!(!found.cuda_complete());
+            }
+        }
+    }
+
+    #[test]
+    fn versions_and_sizes_read_as_people_write_them() {
+        let gpu = Gpu { name: "H200".to_owned(), capability: (9, 0), memory: 139 << 30 };
+        assert_eq!(gpu.to_string(), "H200, sm_90, 139.0 GiB of memory");
+        let cpu = CpuDevice { model: "A".to_owned(), simd: vec!["AVX2", "portable SIMD"], threads: 1, memory: None };
+        assert_eq!(cpu.to_string(), "A, 1 thread, AVX2 > portable SIMD");
+    }
+}
