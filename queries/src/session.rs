@@ -244,7 +244,8 @@ impl Session {
     /// As [`Session::query`], and [`Error::Io`] if the file cannot be written.
     pub fn write_parquet(&self, sql: &str, params: &Params, out: &Path) -> Result<u64> {
         let state = self.context.state();
-        let config = state.config().clone().with_target_partitions(1);
+        // The builder shares the catalog; a default one of its own would replace every table.
+        let config = state.config().clone().with_target_partitions(1).with_create_default_catalog_and_schema(false);
         let state = SessionStateBuilder::new_from_existing(state).with_config(config).build();
         let rows = self.run(sql, params, state)?;
         let mut file = AtomicParquet::create(out, rows.schema())?;
