@@ -17,7 +17,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescPtr;
 
 use crate::error::{Error, Result};
-use crate::parquet_file::{ParquetFile, read_error};
+use crate::parquet_file::{ParquetFile, guarded};
 use crate::source::Source;
 
 /// Leaf of `image.bytes` in the table `frames`.
@@ -119,7 +119,7 @@ impl FramePages {
             |reason: String| Error::corrupt(&self.path, format!("images from row {}: {reason}", run[0].first_row));
         let start = run[0].offset;
         let length = run.iter().map(|p| p.length as usize).sum::<usize>();
-        let buffer = source.read(start, length, run.len() as u64).map_err(|e| read_error(&self.path, e.into()))?;
+        let buffer = guarded(&self.path, || source.read(start, length, run.len() as u64))?;
         // The parquet crate parses the page headers: it is shown a column chunk that consists of these pages alone.
         let locations = run
             .iter()
@@ -132,16 +132,17 @@ impl FramePages {
         let chunk = ColumnChunkMetaData::builder(self.column.clone())
             .set_compression(self.compression)
             .set_data_page_offset(0)
-            .set_total_compressed_size(length as i64)
-            .build()
-            .map_err(|e| read_error(&self.path, e))?;
-        let mut reader = SerializedPageReader::new(Arc::new(buffer), &chunk, self.rows as usize, Some(locations))
-            .map_err(|e| read_error(&self.path, e))?;
+            .set_total_compressed_size(length as i64);
+        let mut reader = guarded(&self.path, || {
+            SerializedPageReader::new(Arc::new(buffer), &chunk.build()?, self.rows as usize, Some(locations))
+        })?;
         let mut values = Vec::with_capacity(run.len());
         while values.len() < run.len() {
-            match reader.get_next_page().map_err(|e| read_error(&self.path, e))? {
-                Some(Page::DataPage { buf, encoding: Encoding::PLAIN, .. })
-                | Some(Page::DataPageV2 { buf, encoding: Encoding::PLAIN, .. }) => values.push(buf),
+            match guarded(&self.path, || reader.get_next_page())? {
+                Some(
+                    Page::DataPage { buf, encoding: Encoding::PLAIN, .. }
+                    | Page::DataPageV2 { buf, encoding: Encoding::PLAIN, .. },
+                ) => values.push(buf),
                 Some(page) => return Err(damaged(format!("a page is encoded as {}, not PLAIN", page.encoding()))),
                 None => return Err(damaged("a page is missing".into())),
             }

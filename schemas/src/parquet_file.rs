@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ impl ParquetFile {
         let options = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true)
             .with_offset_index_policy(PageIndexPolicy::Optional);
-        let metadata = ArrowReaderMetadata::load(&source.uncounted(), options).map_err(|e| read_error(path, e))?;
+        let metadata = guarded(path, || ArrowReaderMetadata::load(&source.uncounted(), options))?;
         let spec = footer::read(path, table, metadata.metadata().file_metadata())?;
         if table != Table::Episodes && metadata.metadata().offset_index().is_none() {
             return Err(Error::corrupt(path, "it has no page index; write it again with this program"));
@@ -66,7 +67,7 @@ impl ParquetFile {
         source: Source,
         rows: Range<u64>,
         leaves: Option<Range<usize>>,
-    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + '_> {
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, self.metadata.clone())
             .with_batch_size(BATCH_ROWS)
             .with_row_selection(RowSelection::from(vec![
@@ -77,8 +78,8 @@ impl ParquetFile {
             let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), leaves);
             builder = builder.with_projection(mask);
         }
-        let reader = builder.build().map_err(|e| read_error(&self.path, e))?;
-        Ok(reader.map(|batch| batch.map_err(|e| Error::corrupt(&self.path, e))))
+        let mut reader = guarded(&self.path, || builder.build())?;
+        Ok(std::iter::from_fn(move || guarded(&self.path, || reader.next().transpose()).transpose()))
     }
 }
 
@@ -96,8 +97,20 @@ pub(crate) fn read_episodes(path: &Path, source: Source) -> Result<(DatasetSpec,
     Ok((file.spec, rows))
 }
 
+/// Runs a call into the parquet crate. Some of its decoders panic on a damaged page (59.3: byte stream split, one value
+/// short); that is the file's fault, and is reported as such.
+pub(crate) fn guarded<T, E>(path: &Path, call: impl FnOnce() -> std::result::Result<T, E>) -> Result<T>
+where
+    ParquetError: From<E>,
+{
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|e| read_error(path, e.into())),
+        Err(_) => Err(Error::corrupt(path, "a page is damaged, its decoder gave up")),
+    }
+}
+
 /// A failed read: the disk's fault when an input or output error lies beneath, the file's otherwise.
-pub(crate) fn read_error(path: &Path, error: ParquetError) -> Error {
+fn read_error(path: &Path, error: ParquetError) -> Error {
     match error {
         ParquetError::External(source) => match source.downcast::<io::Error>() {
             Ok(e) if e.kind() == io::ErrorKind::UnexpectedEof => Error::corrupt(path, "it ends too early"),

@@ -22,7 +22,7 @@ use crate::frame_pages::FramePages;
 use crate::parquet_file::{ParquetFile, read_episodes};
 use crate::part;
 use crate::row::{Columns, EpisodeRow};
-use crate::source::Handles;
+use crate::source::{Handles, Source};
 use crate::spec::DatasetSpec;
 use crate::table::{TELEMETRY, Table};
 use crate::window::Window;
@@ -59,13 +59,12 @@ pub struct WindowReader {
 impl WindowReader {
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let names = part::list(root, Table::Episodes)?.unwrap_or_default().parts;
-        let handles = Handles::default();
         let mut spec: Option<DatasetSpec> = None;
         let mut parts = Vec::with_capacity(names.len());
         let mut found = Vec::new();
         for (index, name) in names.into_iter().enumerate() {
             let path = part::file(root, Table::Episodes, &name);
-            let (file_spec, rows) = read_episodes(&path, handles.get(&path)?.uncounted())?;
+            let (file_spec, rows) = read_episodes(&path, Source::open(&path, Arc::default())?)?;
             match &spec {
                 Some(first) if *first != file_spec => {
                     let reason = "its action space or frame spec differs from the other files'; keep datasets apart";
@@ -90,7 +89,15 @@ impl WindowReader {
             return Err(Error::corrupt(&place, reason));
         }
         let (episodes, locations) = found.into_iter().unzip();
-        Ok(Self { root: root.to_owned(), spec, parts, episodes, locations, handles, actions: ActionBlocks::default() })
+        Ok(Self {
+            root: root.to_owned(),
+            spec,
+            parts,
+            episodes,
+            locations,
+            handles: Handles::default(),
+            actions: ActionBlocks::default(),
+        })
     }
 
     /// What actions and frames are.

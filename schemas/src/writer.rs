@@ -14,11 +14,7 @@
 //! Several writers may fill one dataset at the same time as long as each has its own ids.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::{Path, PathBuf};
-
-use parquet::arrow::ArrowWriter;
-use parquet::errors::ParquetError;
 
 use crate::dataset::Dataset;
 use crate::disk::{Disk, DiskFile};
@@ -29,6 +25,7 @@ use crate::row::{self, EpisodeRow};
 use crate::spec::DatasetSpec;
 use crate::step::{self, StepBuffer};
 use crate::table::{FRAME_PAGE_ROWS, STEP_GROUP_ROWS, STEP_PAGE_ROWS, Table};
+use crate::table_writer::TableWriter;
 use crate::validate;
 
 /// When a part is large enough to be committed. A part is what a crash can lose.
@@ -250,7 +247,7 @@ impl OpenPart {
             None => None,
             Some(_) => {
                 let temp = part::temp_file(&writer.root, Table::Frames, &name);
-                Some(FrameSink::new(writer.disk.as_ref(), temp, &writer.spec)?)
+                Some(FrameSink::new(writer.disk.as_ref(), &temp, &writer.spec)?)
             }
         };
         Ok(Self { name, rows: Vec::new(), steps: StepBuffer::default(), frames, published: Vec::new() })
@@ -272,34 +269,32 @@ impl OpenPart {
     /// Writes the part's `steps` or `episodes` to a temporary file.
     fn write_table(&self, disk: &dyn Disk, root: &Path, table: Table, spec: &DatasetSpec) -> Result<Box<dyn DiskFile>> {
         let temp = part::temp_file(root, table, &self.name);
-        let mut writer = open_writer(disk, &temp, table, spec)?;
-        let failed = |e| write_error(&temp, e);
+        let mut writer = TableWriter::create(disk, &temp, table, spec)?;
         if table == Table::Episodes {
-            writer.write(&row::to_batch(&self.rows, &spec.actions)?).map_err(failed)?;
+            writer.write(&row::to_batch(&self.rows, &spec.actions)?)?;
         } else {
             // Batches of a page each, so that the pages of all columns begin at the same rows.
             for from in (0..self.steps.rows()).step_by(STEP_PAGE_ROWS) {
                 let to = (from + STEP_PAGE_ROWS).min(self.steps.rows());
-                writer.write(&self.steps.batch(from, to, &spec.actions)?).map_err(failed)?;
+                writer.write(&self.steps.batch(from, to, &spec.actions)?)?;
             }
         }
-        writer.into_inner().map_err(failed)
+        writer.finish()
     }
 }
 
 /// Frames on their way to the part's temporary file.
 struct FrameSink {
-    temp: PathBuf,
-    writer: ArrowWriter<Box<dyn DiskFile>>,
+    writer: TableWriter,
     /// Fewer rows than a page holds: pages are written whole.
     pending: Vec<(i64, i32, Vec<u8>)>,
     bytes: u64,
 }
 
 impl FrameSink {
-    fn new(disk: &dyn Disk, temp: PathBuf, spec: &DatasetSpec) -> Result<Self> {
-        let writer = open_writer(disk, &temp, Table::Frames, spec)?;
-        Ok(Self { temp, writer, pending: Vec::with_capacity(FRAME_PAGE_ROWS), bytes: 0 })
+    fn new(disk: &dyn Disk, temp: &Path, spec: &DatasetSpec) -> Result<Self> {
+        let writer = TableWriter::create(disk, temp, Table::Frames, spec)?;
+        Ok(Self { writer, pending: Vec::with_capacity(FRAME_PAGE_ROWS), bytes: 0 })
     }
 
     fn push(&mut self, episode: Episode, spec: &DatasetSpec) -> Result<()> {
@@ -316,40 +311,14 @@ impl FrameSink {
     fn write_pending(&mut self, spec: &DatasetSpec) -> Result<()> {
         let batch = step::frame_batch(&self.pending, &spec.actions)?;
         self.pending.clear();
-        self.writer.write(&batch).map_err(|e| write_error(&self.temp, e))?;
-        if self.writer.in_progress_size() >= FRAME_GROUP_BYTES {
-            self.writer.flush().map_err(|e| write_error(&self.temp, e))?;
-        }
-        Ok(())
+        self.writer.write(&batch)?;
+        if self.writer.group_bytes() >= FRAME_GROUP_BYTES { self.writer.end_group() } else { Ok(()) }
     }
 
     fn finish(mut self, spec: &DatasetSpec) -> Result<Box<dyn DiskFile>> {
         if !self.pending.is_empty() {
             self.write_pending(spec)?;
         }
-        self.writer.into_inner().map_err(|e| write_error(&self.temp, e))
-    }
-}
-
-fn open_writer(
-    disk: &dyn Disk,
-    temp: &Path,
-    table: Table,
-    spec: &DatasetSpec,
-) -> Result<ArrowWriter<Box<dyn DiskFile>>> {
-    let file = disk.create(temp).map_err(|e| Error::io(temp, "create", e))?;
-    let properties = table.properties(spec)?;
-    ArrowWriter::try_new(file, table.schema(&spec.actions), Some(properties)).map_err(|e| write_error(temp, e))
-}
-
-/// A failed write: the disk's fault when an input or output error lies beneath, ours otherwise.
-fn write_error(path: &Path, error: ParquetError) -> Error {
-    let internal = |reason: String| Error::Internal(format!("{}: {reason}", path.display()));
-    match error {
-        ParquetError::External(source) => match source.downcast::<io::Error>() {
-            Ok(io) => Error::io(path, "write", *io),
-            Err(other) => internal(other.to_string()),
-        },
-        other => internal(other.to_string()),
+        self.writer.finish()
     }
 }

@@ -134,15 +134,15 @@ impl VerifyReport {
 
     /// Turns an error about a file into a finding; other errors (the disk fails) are passed on.
     fn add_error(&mut self, error: Error) -> Result<()> {
-        let message = error.to_string();
-        let (code, path) = match error {
-            Error::Corrupt { path, .. } => (Code::Damaged, path),
-            Error::Foreign { path, .. } => (Code::Foreign, path),
-            Error::Version { path, .. } => (Code::Version, path),
-            Error::Conflict { path, .. } => (Code::Spec, path),
+        match error {
+            Error::Corrupt { path, reason } => self.add(Code::Damaged, &path, reason),
+            Error::Foreign { path, reason } => self.add(Code::Foreign, &path, reason),
+            Error::Version { path, found, supported } => {
+                let message = format!("format version {found}, this build reads version {supported}");
+                self.add(Code::Version, &path, message);
+            }
             other => return Err(other),
-        };
-        self.add(code, &path, message);
+        }
         Ok(())
     }
 }

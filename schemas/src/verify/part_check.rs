@@ -115,7 +115,13 @@ impl Checker<'_> {
             let batch = batch?;
             let columns = Columns { path: &file.path, batch: &batch };
             let (ids, times) = (columns.longs("episode_id")?, columns.ints("t")?);
-            let actions = if table == Table::Steps { self.values(file, first_row, &batch)? } else { Vec::new() };
+            let (mut actions, mut ends) = (Vec::new(), Vec::new());
+            if table == Table::Steps {
+                actions = self.values(file, first_row, &batch)?;
+                for name in ["terminated", "truncated"] {
+                    ends.push((name, columns.get::<BooleanArray>(name, |a| a.as_boolean_opt())?));
+                }
+            }
             let width = file.spec.actions.len();
             for i in 0..batch.num_rows() {
                 let (id, t, row) = (ids.value(i), times.value(i), first_row + i);
@@ -134,7 +140,15 @@ impl Checker<'_> {
                 progress.next = t.saturating_add(1);
                 if let Some(action) = actions.get(i * width..(i + 1) * width) {
                     progress.hasher.update(action);
-                    self.flags(&columns, i, row, progress)?;
+                    for (name, flags) in &ends {
+                        if flags.value(i) && progress.next < progress.num_steps as i32 {
+                            let message = format!(
+                                "row {row}, episode {id}: `{name}` is set at t {t}, before the last of {} steps",
+                                progress.num_steps
+                            );
+                            self.report.add(Code::Value, &file.path, message);
+                        }
+                    }
                 }
             }
             first_row += batch.num_rows();
@@ -180,22 +194,6 @@ impl Checker<'_> {
             }
         }
         Ok(actions)
-    }
-
-    /// Only an episode's last step may end it.
-    fn flags(&mut self, columns: &Columns<'_>, i: usize, row: usize, progress: &Progress) -> Result<()> {
-        for name in ["terminated", "truncated"] {
-            let ended: &BooleanArray = columns.get(name, |a| a.as_boolean_opt())?;
-            if ended.value(i) && progress.next < progress.num_steps as i32 {
-                let message = format!(
-                    "row {row}: `{name}` is set at t {}, before the last of {} steps",
-                    progress.next - 1,
-                    progress.num_steps
-                );
-                self.report.add(Code::Value, columns.path, message);
-            }
-        }
-        Ok(())
     }
 
     /// Decodes every image; the first bad one of a file is reported.

@@ -1,0 +1,224 @@
+//! The process dies, or the disk fails, after each single file operation.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use super::{SMALL, write};
+use crate::disk::{Disk, DiskFile, LocalDisk};
+use crate::testing::{framed, raw_spec};
+use crate::{Code, Dataset, Episode, Error, Result, Table, verify};
+
+/// How a [`FaultyDisk`] ends.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    /// Nothing works any more, as after `kill -9`.
+    Crash,
+    /// Creating and writing fail; removing and renaming still work.
+    Full,
+    /// Every change is refused.
+    ReadOnly,
+}
+
+/// A disk that works for a number of operations, then fails for good.
+#[derive(Clone)]
+struct FaultyDisk {
+    left: Arc<Mutex<usize>>,
+    fault: Fault,
+}
+
+impl FaultyDisk {
+    fn new(operations: usize, fault: Fault) -> Self {
+        Self { left: Arc::new(Mutex::new(operations)), fault }
+    }
+
+    fn used(&self, of: usize) -> usize {
+        of - *self.left.lock().unwrap()
+    }
+
+    fn operation(&self, writes: bool) -> io::Result<()> {
+        let mut left = self.left.lock().unwrap();
+        if *left > 0 {
+            *left -= 1;
+            return Ok(());
+        }
+        match self.fault {
+            Fault::Full if !writes => Ok(()),
+            Fault::Full => Err(io::ErrorKind::StorageFull.into()),
+            Fault::ReadOnly => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+            Fault::Crash => Err(io::Error::other("crashed")),
+        }
+    }
+}
+
+struct FaultyFile {
+    disk: FaultyDisk,
+    file: Box<dyn DiskFile>,
+}
+
+impl Write for FaultyFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(e) = self.disk.operation(true) {
+            // Half of the bytes may arrive.
+            self.file.write_all(&bytes[..bytes.len() / 2])?;
+            return Err(e);
+        }
+        self.file.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.operation(true)
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.operation(true)?;
+        Ok(Box::new(FaultyFile { disk: self.clone(), file: LocalDisk.create(path)? }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.operation(false)?;
+        LocalDisk.rename(from, to)
+    }
+
+    fn sync_folder(&self, _: &Path) -> io::Result<()> {
+        self.operation(false)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.operation(false)?;
+        LocalDisk.remove(path)
+    }
+}
+
+/// Three parts: two, one and two episodes.
+fn episodes() -> Vec<Episode> {
+    [(0, 4), (1, 5), (2, 12), (3, 5), (4, 5)].map(|(id, steps)| framed(id, steps)).to_vec()
+}
+
+fn run(root: &Path, disk: FaultyDisk) -> Result<()> {
+    let dataset = Dataset::create(root, &raw_spec())?;
+    let stored: Vec<i64> = dataset.episodes()?.iter().map(|row| row.episode_id).collect();
+    let mut writer = dataset.writer_on(SMALL, Box::new(disk))?;
+    for episode in episodes().into_iter().filter(|e| !stored.contains(&e.episode_id)) {
+        writer.push(episode)?;
+    }
+    writer.finish().map(|_| ())
+}
+
+/// The ids that a reader sees; each episode is compared with what was written.
+fn visible(root: &Path) -> Vec<i64> {
+    let dataset = match Dataset::open(root) {
+        Err(Error::NoDataset { .. }) => return Vec::new(),
+        dataset => dataset.unwrap(),
+    };
+    let ids: Vec<i64> = dataset.episodes().unwrap().iter().map(|row| row.episode_id).collect();
+    for &id in &ids {
+        assert_eq!(dataset.read_episode(id).unwrap(), episodes()[id as usize]);
+    }
+    ids
+}
+
+fn files(root: &Path) -> usize {
+    Table::COMMIT_ORDER.iter().map(|t| fs::read_dir(root.join(t.name())).unwrap().count()).sum()
+}
+
+fn operations() -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(10_000, Fault::Crash);
+    run(folder.path(), disk.clone()).unwrap();
+    assert_eq!(visible(folder.path()), [0, 1, 2, 3, 4]);
+    assert_eq!(files(folder.path()), 9);
+    disk.used(10_000)
+}
+
+#[test]
+fn a_crash_after_any_operation_shows_whole_parts_only() {
+    let operations = operations();
+    assert!(operations > 45, "{operations} operations");
+    for k in 0..operations {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::new(k, Fault::Crash);
+        // The crash may hit the last flush of a folder, when all is visible; it is an error all the same.
+        run(folder.path(), disk).unwrap_err();
+        let ids = visible(folder.path());
+        assert!([0, 2, 3, 5].contains(&ids.len()), "after {k} operations: {ids:?}");
+        assert!(ids.iter().enumerate().all(|(i, &id)| id == i as i64));
+
+        let report = verify(folder.path(), false).unwrap();
+        assert!(report.problems.iter().all(|p| p.code.repairable()), "after {k}: {:?}", report.problems);
+        if k % 2 == 0 {
+            assert!(verify(folder.path(), true).unwrap().is_sound());
+            assert_eq!(verify(folder.path(), false).unwrap().problems, []);
+            assert_eq!(visible(folder.path()), ids);
+        }
+        // The same run again completes the dataset and replaces what the crash left.
+        run(folder.path(), FaultyDisk::new(10_000, Fault::Crash)).unwrap();
+        assert_eq!(visible(folder.path()), [0, 1, 2, 3, 4]);
+        assert_eq!(verify(folder.path(), false).unwrap().problems, [], "after {k} operations");
+    }
+}
+
+#[test]
+fn a_full_or_read_only_disk_is_named_and_leaves_whole_parts_only() {
+    let operations = operations();
+    for k in 0..operations {
+        let folder = tempfile::tempdir().unwrap();
+        match run(folder.path(), FaultyDisk::new(k, Fault::Full)) {
+            Err(Error::DiskFull { .. }) => {}
+            // Only renaming and folder flushes were left to do.
+            Ok(()) => assert!(k + 2 >= operations, "after {k}"),
+            Err(e) => panic!("after {k}: {e}"),
+        }
+        let ids = visible(folder.path());
+        assert!([0, 2, 3, 5].contains(&ids.len()), "after {k}: {ids:?}");
+        assert_eq!(verify(folder.path(), false).unwrap().problems, [], "after {k}");
+        assert_eq!(files(folder.path()) % 3, 0, "after {k}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let error = run(folder.path(), FaultyDisk::new(0, Fault::ReadOnly)).unwrap_err();
+    assert!(matches!(&error, Error::ReadOnly { .. }) && error.to_string().contains("frames"), "{error}");
+}
+
+#[test]
+fn a_failed_writer_takes_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = Dataset::create(folder.path(), &raw_spec()).unwrap();
+    let mut writer = dataset.writer_on(SMALL, Box::new(FaultyDisk::new(1, Fault::Full))).unwrap();
+    assert!(matches!(writer.push(framed(0, 40)), Err(Error::DiskFull { .. })));
+    assert!(matches!(writer.push(framed(1, 4)), Err(Error::Conflict { .. })));
+    assert!(writer.finish().is_err());
+    assert_eq!(files(folder.path()), 0);
+}
+
+#[test]
+fn a_part_committed_meanwhile_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = Dataset::create(folder.path(), &raw_spec()).unwrap();
+    let mut late = dataset.writer().unwrap();
+    late.push(framed(0, 3)).unwrap();
+    write(folder.path(), &raw_spec(), SMALL, &[framed(0, 4)]).unwrap();
+    assert!(matches!(late.finish(), Err(Error::Conflict { .. })));
+    assert_eq!(dataset.read_episode(0).unwrap(), framed(0, 4));
+}
+
+#[test]
+fn repair_spares_everything_when_the_index_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), FaultyDisk::new(10_000, Fault::Crash)).unwrap();
+    fs::remove_dir_all(folder.path().join("episodes")).unwrap();
+    assert!(matches!(verify(folder.path(), true), Err(Error::NoDataset { .. })));
+    assert_eq!(fs::read_dir(folder.path().join("steps")).unwrap().count(), 3);
+    fs::create_dir(folder.path().join("episodes")).unwrap();
+    let report = verify(folder.path(), true).unwrap();
+    assert_eq!(report.problems.iter().filter(|p| p.code == Code::Orphan && p.repaired).count(), 6);
+}
