@@ -25,7 +25,6 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     /// Encodes every item named in `plan`, in the order of first use.
-    #[expect(clippy::too_many_arguments, reason = "the device, the model, the data and the observer")]
     pub fn make(
         loader: &mut dyn Loader,
         plan: impl Iterator<Item = Vec<usize>>,
