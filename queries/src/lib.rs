@@ -28,6 +28,7 @@ mod session;
 mod statement;
 pub mod stats;
 mod table;
+mod yielding;
 
 pub use error::{Error, Position, Result};
 pub use params::{Params, Value};

@@ -30,6 +30,7 @@ use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
 use crate::statement::{position_of, prepare};
 use crate::table::ParquetTable;
+use crate::yielding::YieldAboveJoins;
 
 /// Bytes of Parquet footers and page indexes kept for the whole process.
 const FOOTER_CACHE: usize = 256 << 20;
@@ -109,7 +110,13 @@ impl Session {
             environment = environment.with_memory_pool(Arc::new(pool));
         }
         let environment = environment.build_arc().map_err(|e| Error::Internal(e.to_string()))?;
-        let context = SessionContext::new_with_config_rt(config(threads), environment);
+        let state = SessionStateBuilder::new()
+            .with_config(config(threads))
+            .with_runtime_env(environment)
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
+            .build();
+        let context = SessionContext::new_with_state(state);
         functions::register_all(&context);
         Ok(Self { context, runtime, memory_limit: options.memory_limit, stop: options.stop.clone() })
     }

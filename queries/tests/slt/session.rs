@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use arrow::array::{Array, AsArray, Int32Array, RecordBatch, StringArray};
+use arrow::array::{AsArray, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use playhouse_queries::{Error, Params, Session, SessionOptions, library};
 
