@@ -71,6 +71,13 @@ fn questions_come_from_anywhere_and_answers_go_anywhere() {
     piped.stdin(std::fs::File::open(house.path("q.sql")).unwrap());
     assert_eq!(String::from_utf8(piped.output().unwrap().stdout).unwrap(), "one,text\n1,\"a,b\"\n");
     assert_eq!(house.ok(&["sql", "select 1 as one where false", "--format", "csv"]).out, "one\n");
+    house.ok(&["record", "play", "--episodes", "2", "--frames", "none"]);
+    let tables = house.ok(&["sql", "--dataset", "play", "\\d"]).out;
+    assert!(tables.contains("episodes") && tables.contains("steps"), "{tables}");
+    let columns = house.ok(&["sql", "--dataset", "play", "\\d steps"]).out;
+    assert!(columns.contains("left_x") && columns.contains("UInt8"), "{columns}");
+    assert!(house.ok(&["sql", "\\df"]).out.contains("split_of"));
+    house.fails(2, &["sql", "--dataset", "play", "\\d stps"], &["did you mean `steps`?"]);
 }
 
 #[test]

@@ -140,6 +140,7 @@ Examples:
   playhouse sql \"select stage, max(step) from metrics group by stage\"
   playhouse sql --dataset human/ \"select * from episodes where num_steps > $n\" --param n=1000
   playhouse sql --dataset a=one/ --dataset b=two/ \"select count(*) from a.steps, b.steps\"
+  playhouse sql '\\d'                               which tables there are; '\\d TABLE': columns; '\\df': functions
   playhouse sql -f question.sql --format csv > answer.csv
   echo 'show tables' | playhouse sql")]
 pub struct SqlArgs {

@@ -87,7 +87,7 @@ fn summarise(plan: &Plan, summary: &Summary) -> String {
         let item = &stage.item;
         let runs = if item.runs.is_empty() { String::new() } else { format!(" [{}]", item.runs.join("; ")) };
         let time = match stage.fate {
-            Fate::Cached => String::new(),
+            Fate::Cached | Fate::Skipped(_) => String::new(),
             _ => clock::duration(stage.seconds),
         };
         rows.push(vec![
@@ -99,9 +99,10 @@ fn summarise(plan: &Plan, summary: &Summary) -> String {
         ]);
     }
     let mut text = format!("\n{}\n", columns(&rows, ""));
-    let ran = summary.stages.iter().filter(|s| s.fate != Fate::Cached).count();
+    let ran = summary.stages.iter().filter(|s| s.fate == Fate::Done).count();
+    let cached = summary.stages.iter().filter(|s| s.fate == Fate::Cached).count();
     text.push_str(&match ran {
-        0 => format!(
+        0 if cached == summary.stages.len() => format!(
             "{}: nothing to do, all {} stages are finished ({})\n",
             plan.pipeline,
             summary.stages.len(),

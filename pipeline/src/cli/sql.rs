@@ -13,10 +13,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use arrow::array::RecordBatch;
-use playhouse_queries::{Params, Session, SessionOptions, Value};
+use playhouse_queries::{Params, Session, SessionOptions, TableInfo, Value, functions};
 
 use super::Context;
+use super::text::columns;
 use super::args::{Format, SqlArgs};
+use crate::engine::nearest::hint;
 use crate::engine::{Error, catalog, ledger};
 use crate::progress::interrupted;
 
@@ -42,7 +44,42 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
     for (name, folder) in &question.datasets {
         session.register_dataset(name, folder)?;
     }
-    answer(context, &session, &question)
+    match question.text.trim().strip_prefix('\\') {
+        Some(command) => look_up(context.out, &session, command.trim()),
+        None => answer(context, &session, &question),
+    }
+}
+
+/// `\d`, `\d TABLE` and `\df`, as in other SQL prompts.
+fn look_up(out: &mut dyn Write, session: &Session, command: &str) -> Result<()> {
+    let tables = session.tables();
+    let rows: Vec<Vec<String>> = match command.split_once(' ').map_or((command, ""), |(c, name)| (c, name.trim())) {
+        ("d", "") => {
+            let columns = |table: &TableInfo| {
+                let names: Vec<&str> = table.schema.fields().iter().map(|f| f.name().as_str()).collect();
+                names.join(", ")
+            };
+            tables.iter().map(|table| vec![table.name.clone(), columns(table)]).collect()
+        }
+        ("d", name) => {
+            let names = tables.iter().map(|table| table.name.as_str());
+            let Some(table) = tables.iter().find(|table| table.name == name) else {
+                return Err(Error::Usage(format!("no table is called `{name}`{}", hint(name, names))).into());
+            };
+            let null = |nullable| if nullable { "may be null" } else { "" };
+            let fields = table.schema.fields().iter();
+            fields.map(|f| vec![f.name().clone(), f.data_type().to_string(), null(f.is_nullable()).to_owned()]).collect()
+        }
+        ("df", "") => {
+            let functions = functions::manual().into_iter();
+            functions.map(|f| vec![f.syntax, f.description]).collect()
+        }
+        _ => {
+            let message = format!("\\{command} is not known: \\d lists tables, \\d TABLE its columns, \\df our functions");
+            return Err(Error::Usage(message).into());
+        }
+    };
+    Ok(write!(out, "{}", columns(&rows, ""))?)
 }
 
 fn resolve(args: SqlArgs) -> Result<Question> {

@@ -215,7 +215,7 @@ fn tell(console: &Console, item: &Item, fate: &Fate, seconds: f64) {
         Fate::Cached => {}
         Fate::Done => console.line(&format!("      done in {}", clock::duration(seconds))),
         Fate::Failed(why) => console.line(&format!("      FAILED: {why}")),
-        Fate::Skipped(why) => console.line(&format!("\n      {} skipped: {why}", item.stage)),
+        Fate::Skipped(why) => console.line(&format!("      {} skipped: {why}", item.stage)),
         Fate::Interrupted => console.line(&format!("      {} stopped", item.stage)),
     }
 }
