@@ -454,6 +454,8 @@ fn config(threads: usize) -> SessionConfig {
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
+    // Steps are stored in order: where they are dealt out by episode, merging keeps the order, and nothing is sorted.
+    options.optimizer.prefer_existing_sort = true;
     options.explain.format = datafusion::common::format::ExplainFormat::Indent;
     config
 }
