@@ -90,25 +90,30 @@ fn main() -> Result<()> {
     };
     let t = Training { steps: steps as u64, batch: 8, threads, checkpoint_every: u64::MAX, ..Training::default() };
     let frames = (steps * t.batch * config.context) as f64;
-    let policy = timed("imitation", |_| frames, || {
-        imitate(&config, None, &mut noise(), None, &t, &dir.join("a"), &mut ())
-    })?
-    .model;
+    let policy =
+        timed("imitation", |_| frames, || imitate(&config, None, &mut noise(), None, &t, &dir.join("a"), &mut ()))?
+            .model;
     let frozen = Training { freeze_encoder: true, ..t.clone() };
-    timed("imitation, frozen encoder (each window about once)", |_| frames, || {
-        imitate(&config, Some(&policy), &mut noise(), None, &frozen, &dir.join("b"), &mut ())
-    })?;
+    timed(
+        "imitation, frozen encoder (each window about once)",
+        |_| frames,
+        || imitate(&config, Some(&policy), &mut noise(), None, &frozen, &dir.join("b"), &mut ()),
+    )?;
     let mut worlds: Vec<Box<dyn Environment>> = (0..64).map(|_| Box::new(Flat(0)) as Box<dyn Environment>).collect();
     let starts: Vec<EpisodeStart> = (0..64).map(|i| EpisodeStart { seed: i, group: i }).collect();
-    timed("rollouts of 64 lanes", |steps| *steps as f64, || {
-        let mut steps = 0;
-        let mut done = |_: usize, _: &mut dyn Environment, t: Trajectory| {
-            steps += t.steps;
-            Ok(())
-        };
-        Actor::load(&policy, 64, threads)?.rollouts(&mut worlds, &starts, 1, 1.0, &mut done, &mut ())?;
-        Ok(steps)
-    })?;
+    timed(
+        "rollouts of 64 lanes",
+        |steps| *steps as f64,
+        || {
+            let mut steps = 0;
+            let mut done = |_: usize, _: &mut dyn Environment, t: Trajectory| {
+                steps += t.steps;
+                Ok(())
+            };
+            Actor::load(&policy, 64, threads)?.rollouts(&mut worlds, &starts, 1, 1.0, &mut done, &mut ())?;
+            Ok(steps)
+        },
+    )?;
     for freeze_encoder in [false, true] {
         let r = Reinforce {
             updates: 2,
