@@ -12,7 +12,8 @@ pub(crate) trait DiskFile: Write + Send {
 
 /// The operations that a commit is made of.
 pub(crate) trait Disk: Send {
-    /// Makes an empty file, replacing one that is there.
+    /// Makes an empty file, replacing one that is there. The old one is not emptied: a writer that still holds it open
+    /// must not write into the new one.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Moves a file within its folder, replacing one that is there, in one step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -33,7 +34,10 @@ impl DiskFile for File {
 
 impl Disk for LocalDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(File::create(path)?))
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(Box::new(File::create_new(path)?)),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

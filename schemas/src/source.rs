@@ -98,26 +98,32 @@ impl Read for Cursor {
 #[derive(Default)]
 pub(crate) struct Handles {
     pub(crate) counters: Arc<Counters>,
-    /// File, and when it was last asked for.
-    open: Mutex<(HashMap<PathBuf, (Source, u64)>, u64)>,
+    open: Mutex<OpenFiles>,
+}
+
+#[derive(Default)]
+struct OpenFiles {
+    /// By path: the file, and when it was last asked for.
+    files: HashMap<PathBuf, (Source, u64)>,
+    clock: u64,
 }
 
 impl Handles {
     /// The file at `path`, opened if it is not, in place of the one that was used least recently.
     pub(crate) fn get(&self, path: &Path) -> Result<Source> {
-        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let (open, clock) = &mut *guard;
-        *clock += 1;
-        if let Some((source, used)) = open.get_mut(path) {
-            *used = *clock;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.clock += 1;
+        let now = open.clock;
+        if let Some((source, used)) = open.files.get_mut(path) {
+            *used = now;
             return Ok(source.clone());
         }
-        if open.len() >= MAX_OPEN {
-            let oldest = open.iter().min_by_key(|(_, (_, used))| *used).map(|(path, _)| path.clone());
-            oldest.and_then(|path| open.remove(&path));
+        if open.files.len() >= MAX_OPEN {
+            let oldest = open.files.iter().min_by_key(|(_, (_, used))| *used).map(|(path, _)| path.clone());
+            oldest.and_then(|path| open.files.remove(&path));
         }
         let source = Source::open(path, self.counters.clone())?;
-        open.insert(path.to_owned(), (source.clone(), *clock));
+        open.files.insert(path.to_owned(), (source.clone(), now));
         Ok(source)
     }
 }

@@ -207,6 +207,11 @@ fn short(rows: RecordBatch) -> RecordBatch {
     rows.slice(0, rows.num_rows() - 1)
 }
 
+/// Episode 1 before episode 0.
+fn swapped(rows: RecordBatch) -> RecordBatch {
+    concat_batches(&rows.schema(), [&rows.slice(40, 30), &rows.slice(0, 40)]).unwrap()
+}
+
 /// The last row belongs to episode 77.
 fn stranger(rows: RecordBatch) -> RecordBatch {
     let mut ids: Vec<i64> = vec![0; 40];
@@ -217,7 +222,9 @@ fn stranger(rows: RecordBatch) -> RecordBatch {
 
 #[test]
 fn impossible_rows_are_found_and_named() {
-    let cases: [(Table, Change, Code, &str); 11] = [
+    let cases: [(Table, Change, Code, &str); 13] = [
+        (Table::Steps, swapped, Code::Steps, "row 30: episode 0 comes after one that follows it"),
+        (Table::Frames, swapped, Code::Frames, "row 30: episode 0 comes after one that follows it"),
         (Table::Steps, gap, Code::Steps, "row 5, episode 0: t 5 is expected, 6 found"),
         (Table::Steps, twice, Code::Steps, "row 6, episode 0: t 6 is expected, 5 found"),
         (Table::Steps, short, Code::Steps, "episode 1 has 29 rows here and 30 steps"),

@@ -18,6 +18,8 @@ use crate::table::{FRAME_PAGE_ROWS, TELEMETRY, Table};
 
 /// What is known of an episode while its rows go by.
 struct Progress {
+    /// Its place among the part's episodes: rows are addressed by adding up the lengths of those before it.
+    position: usize,
     /// Its row in `episodes`.
     num_steps: u32,
     action_hash: i64,
@@ -67,14 +69,16 @@ impl Checker<'_> {
             Err(e) => return self.report.add_error(e),
         };
         self.check_spec(&path, &file.spec);
-        let start = |row: &EpisodeRow| Progress {
+        let start = |(position, row): (usize, &EpisodeRow)| Progress {
+            position,
             num_steps: row.num_steps,
             action_hash: row.stats.action_hash,
             next: 0,
             hasher: blake3::Hasher::new(),
             reported: false,
         };
-        let mut episodes: HashMap<i64, Progress> = rows.iter().map(|row| (row.episode_id, start(row))).collect();
+        let mut episodes: HashMap<i64, Progress> =
+            rows.iter().enumerate().map(|row| (row.1.episode_id, start(row))).collect();
         if let Err(e) = self.rows(&file, &source, table, &mut episodes) {
             return self.report.add_error(e);
         }
@@ -108,7 +112,7 @@ impl Checker<'_> {
         episodes: &mut HashMap<i64, Progress>,
     ) -> Result<()> {
         let mut strangers = HashSet::new();
-        let mut first_row = 0;
+        let (mut first_row, mut position) = (0, 0);
         // Without the images, frames are ids and times alone.
         let leaves = (table == Table::Frames).then_some(0..2);
         for batch in file.batches(source.clone(), 0..file.rows(), leaves)? {
@@ -132,11 +136,16 @@ impl Checker<'_> {
                     }
                     continue;
                 };
-                if t != progress.next && !progress.reported {
+                if !progress.reported && (t != progress.next || progress.position < position) {
                     progress.reported = true;
-                    let message = format!("row {row}, episode {id}: t {} is expected, {t} found", progress.next);
+                    let message = if t == progress.next {
+                        format!("row {row}: episode {id} comes after one that follows it in the table of episodes")
+                    } else {
+                        format!("row {row}, episode {id}: t {} is expected, {t} found", progress.next)
+                    };
                     self.report.add(mismatch(table), &file.path, message);
                 }
+                position = progress.position;
                 progress.next = t.saturating_add(1);
                 if let Some(action) = actions.get(i * width..(i + 1) * width) {
                     progress.hasher.update(action);
