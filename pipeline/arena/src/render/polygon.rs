@@ -90,8 +90,8 @@ impl Job<'_> {
     #[inline(always)]
     fn tone(&self, depth: f32) -> Tone {
         let coarse = self.density * depth;
-        let levels = [1.4, 2.8, 5.6, 11.2];
-        Tone { level: levels.iter().map(|&l| usize::from(coarse > l)).sum(), shading: self.fog.on(self.light, depth) }
+        let beyond = |limit: f32| usize::from(coarse > limit);
+        Tone { level: beyond(1.4) + beyond(2.8) + beyond(5.6) + beyond(11.2), shading: self.fog.on(self.light, depth) }
     }
 }
 
