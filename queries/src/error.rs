@@ -95,6 +95,9 @@ pub enum Error {
         /// What is wrong with it and what to do.
         message: String,
     },
+    /// A dataset that is damaged, foreign, or of another format version.
+    #[error(transparent)]
+    Dataset(#[from] playhouse_schemas::Error),
     /// The data could not be read while the query ran.
     #[error("reading failed: {0}")]
     Read(String),

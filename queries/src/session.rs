@@ -21,6 +21,7 @@ use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
+use playhouse_schemas::Dataset;
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result, nearest};
@@ -125,10 +126,13 @@ impl Session {
     /// each sidecar folder; as bare names if `schema` is empty. Registering again replaces, and sees new episodes.
     ///
     /// # Errors
-    /// [`Error::Data`] if the folder has no episodes or a file is not what it should be.
+    /// [`Error::Data`] if the folder has no episodes or a file is not what it should be, [`Error::Dataset`] if it is
+    /// not a dataset of this format version.
     pub fn register_dataset(&self, schema: &str, root: &Path) -> Result<()> {
         let schema = Some(schema).filter(|s| !s.is_empty());
-        for table in dataset_tables(root)? {
+        let tables = dataset_tables(root)?;
+        Dataset::open(root)?;
+        for table in tables {
             self.register_files(schema, &table.name, &table.files, table.order)?;
         }
         Ok(())

@@ -20,7 +20,7 @@ use playhouse_schemas::{ActionSpace, Codec, Dataset, Kind};
 use polars::prelude::{DataFrame, col, len, lit};
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::{TableFiles, dataset_tables};
 use crate::functions::wilson_interval;
 
@@ -119,10 +119,11 @@ pub struct Component {
 /// Statistics of the dataset at `root`.
 ///
 /// # Errors
-/// [`Error::Data`] naming the folder or file that is not readable gameplay.
+/// [`Error::Data`](crate::Error::Data) and [`Error::Dataset`](crate::Error::Dataset), naming the folder or file that is
+/// not readable gameplay.
 pub fn dataset(root: &Path) -> Result<DatasetStats> {
     let tables = dataset_tables(root)?;
-    let opened = Dataset::open(root).map_err(|e| Error::data(root, e))?;
+    let opened = Dataset::open(root)?;
     let spec = opened.spec();
     let files = |name: &str| tables.iter().find(|t| t.name == name).map_or(&[][..], |t| t.files.as_slice());
     let episodes = frame::episodes(root, files("episodes"))?;

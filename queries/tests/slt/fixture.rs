@@ -11,6 +11,8 @@
 //!
 //! Two writers, so that there are two parts: ids 0 to 11 and 12 to 25.
 
+use std::path::Path;
+
 use playhouse_schemas::{ActionSource, ActionSpace, Dataset, DatasetSpec, Episode, Pose, gamepad};
 use tempfile::TempDir;
 
@@ -19,8 +21,7 @@ const PLAYERS: [&str; 3] = ["ann", "ben", "cleo"];
 
 pub fn dataset() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let spec = DatasetSpec { actions: ActionSpace::gamepad(), frames: None };
-    let dataset = Dataset::create(folder.path(), &spec).unwrap();
+    let dataset = create(folder.path());
     for ids in [0..12, 12..26] {
         let mut writer = dataset.writer().unwrap();
         for id in ids {
@@ -29,6 +30,11 @@ pub fn dataset() -> TempDir {
         writer.finish().unwrap();
     }
     folder
+}
+
+/// An empty dataset of gamepad play without frames.
+pub fn create(root: &Path) -> Dataset {
+    Dataset::create(root, &DatasetSpec { actions: ActionSpace::gamepad(), frames: None }).unwrap()
 }
 
 pub fn episode(id: i64) -> Episode {

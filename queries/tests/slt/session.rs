@@ -56,7 +56,15 @@ fn broken_files_are_named() {
     let bytes = fs::read(&part).unwrap();
     fs::write(&part, &bytes[..bytes.len() / 2]).unwrap();
     let error = session(1).register_dataset("play", root).unwrap_err();
-    assert!(matches!(&error, Error::Data { path, .. } if *path == part), "{error}");
+    assert!(error.to_string().contains(part.to_str().unwrap()), "{error}");
+    // Parquet, but not ours: readable as a table, and not as a dataset.
+    let foreign = tempfile::tempdir().unwrap();
+    fs::create_dir(foreign.path().join("episodes")).unwrap();
+    let path = foreign.path().join("episodes/part-000000000000.parquet");
+    session(1).write_parquet("select 1 as episode_id", &Params::new(), &path).unwrap();
+    let error = session(1).register_dataset("play", foreign.path()).unwrap_err();
+    assert!(error.to_string().contains("not a Playhouse file"), "{error}");
+    session(1).register_parquet(None, "t", &path).unwrap();
     let error = session(1).register_dataset("play", &root.join("nowhere")).unwrap_err();
     assert!(error.to_string().contains("nowhere: no such folder"), "{error}");
     let error = session(1).register_parquet(None, "t", &root.join("nothing.parquet")).unwrap_err();
@@ -129,6 +137,29 @@ fn windows_are_what_a_trainer_reads() {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     assert_eq!(windows.len(), rows);
     assert!(windows.iter().all(|w| w.weight == 1.0 && w.length <= 32));
+}
+
+/// What was *not* read: files by their statistics, pages by the page index, rows while decoding.
+#[test]
+fn a_look_up_reads_one_page_of_one_file() {
+    let dataset = fixture::dataset();
+    let folder = tempfile::tempdir().unwrap();
+    let long = fixture::create(folder.path());
+    let mut writer = long.writer().unwrap();
+    (0..300).for_each(|id| writer.push(fixture::episode(id)).unwrap());
+    writer.finish().unwrap();
+    let session = session(2);
+    session.register_dataset("", dataset.path()).unwrap();
+    session.register_dataset("long", folder.path()).unwrap();
+    let metrics = |table: &str| {
+        let sql = format!("explain analyze select a, left_x from {table} where episode_id = 7 and t between 8 and 11");
+        Session::format_table(&session.query(&sql, &Params::new()).unwrap()).unwrap()
+    };
+    let two_parts = metrics("steps");
+    assert!(two_parts.contains("files_ranges_pruned_statistics=2 total \u{2192} 1 matched"), "{two_parts}");
+    let one_part = metrics("long.steps");
+    assert!(one_part.contains("page_index_pages_pruned=2 total \u{2192} 1 matched"), "{one_part}");
+    assert!(one_part.contains("pushdown_rows_matched=4"), "{one_part}");
 }
 
 #[test]
