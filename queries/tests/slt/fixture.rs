@@ -76,7 +76,7 @@ fn action(id: i64, t: usize) -> [u8; gamepad::COMPONENTS] {
         return action;
     }
     let id = acted_as(id);
-    action[gamepad::A] = u8::from(t % (3 + id) == 0);
+    action[gamepad::A] = u8::from(t.is_multiple_of(3 + id));
     action[gamepad::LEFT_Y] = 10;
     action[gamepad::RIGHT_X] = 4 + ((id + t / 4) % 3) as u8;
     action
