@@ -124,7 +124,7 @@ pub struct AdamW {
 ///
 /// A wrong length, an illegal overlap or an allocation after the first operator is a programmer error: a panic that
 /// names the operator and the sizes.
-#[allow(clippy::too_many_arguments)] // an operator's arguments are its tensors, as on any device
+#[expect(clippy::too_many_arguments, reason = "an operator's arguments are its tensors, as on any device")]
 pub trait Backend: Send {
     /// The device in words, for logs: "cpu (AVX-512, 2 threads)".
     fn name(&self) -> String;

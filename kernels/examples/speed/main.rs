@@ -72,37 +72,6 @@ fn products(threads: usize) {
         line(&format!("linear {m}x{k}x{n}"), flops, plain);
         line(&format!("linear {m}x{k}x{n} + GELU"), flops, gelu);
         line(&format!("linear {m}x{k}x{n} backward"), 2.0 * flops, back);
-        if threads == 1 {
-            let (xs, ws) = (vec![0.5f32; m * k], vec![0.5f32; k * n]);
-            let mut ys = vec![0.0f32; m * n];
-            let other = best(threads == 1, || {
-                // SAFETY: the matrices have the sizes given.
-                unsafe {
-                    gemm::gemm(
-                        m,
-                        n,
-                        k,
-                        ys.as_mut_ptr(),
-                        1,
-                        n as isize,
-                        false,
-                        xs.as_ptr(),
-                        1,
-                        k as isize,
-                        ws.as_ptr(),
-                        1,
-                        n as isize,
-                        0.0,
-                        1.0,
-                        false,
-                        false,
-                        false,
-                        gemm::Parallelism::None,
-                    );
-                }
-            });
-            line("    the gemm crate, product only", flops, other);
-        }
     }
 }
 
@@ -179,9 +148,12 @@ fn step(threads: usize) {
     );
 }
 
+/// Prints the figures of some operators for a number of threads.
+type Group = fn(usize);
+
 fn main() {
     let only = std::env::args().nth(1).unwrap_or_default();
-    let groups: [(&str, fn(usize)); 5] =
+    let groups: [(&str, Group); 5] =
         [("step", step), ("linear", products), ("depthwise", depthwise), ("attention", attention), ("rest", rest)];
     for threads in [1, 0] {
         println!("{}", Cpu::new(threads).name());

@@ -114,7 +114,7 @@ simd! {
     }
 }
 
-#[allow(clippy::too_many_arguments)] // the operator's own
+#[expect(clippy::too_many_arguments, reason = "the operator's own")]
 pub fn forward(
     cpu: &mut Cpu,
     x: Tensor,
@@ -139,7 +139,7 @@ pub fn forward(
     });
 }
 
-#[allow(clippy::too_many_arguments)] // the operator's own
+#[expect(clippy::too_many_arguments, reason = "the operator's own")]
 pub fn backward(
     cpu: &mut Cpu,
     dy: Tensor,

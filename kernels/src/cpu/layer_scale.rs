@@ -22,7 +22,7 @@ simd! {
     }
 }
 
-#[allow(clippy::too_many_arguments)] // the operator's own
+#[expect(clippy::too_many_arguments, reason = "the operator's own")]
 pub fn backward(
     cpu: &mut Cpu,
     dy: Tensor,

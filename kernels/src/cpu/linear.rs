@@ -126,6 +126,7 @@ pub fn reduce_block(level: Level, x: &[f32], dy: &[f32], k: usize, n: usize, par
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "the operator's own")]
 pub fn backward(cpu: &mut Cpu, dy: Tensor, x: Tensor, w: Tensor, dx: Option<Tensor>, dw: Tensor, db: Tensor, d: Gemm) {
     let Gemm { m, k, n } = d;
     check("linear_backward", &[("dy", dy, m * n), ("x", x, m * k), ("w", w, k * n), ("dw", dw, k * n), ("db", db, n)]);

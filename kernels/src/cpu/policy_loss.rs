@@ -84,7 +84,7 @@ fn token(level: Level, t: &Token<'_>, heads: &[usize], dlogits: &mut [f32]) -> (
     (nll, kl, entropy)
 }
 
-#[allow(clippy::too_many_arguments)] // the operator's own
+#[expect(clippy::too_many_arguments, reason = "the operator's own")]
 pub fn policy_loss(
     cpu: &mut Cpu,
     logits: Tensor,

@@ -42,10 +42,10 @@ pub fn policy_loss(
             nll -= log_p[action];
             kl += component_kl;
             entropy -= (0..*k).map(|j| p[j] * log_p[j]).sum::<f64>();
-            for j in 0..*k {
+            for (j, p) in p.iter().enumerate() {
                 let hit = if j == action { 1.0 } else { 0.0 };
                 let beta = kl_weight.map_or(0.0, |w| w[i]);
-                out.dlogits.push(weight[i] * (p[j] - hit) + beta * p[j] * (ratio(j) - component_kl));
+                out.dlogits.push(weight[i] * (p - hit) + beta * p * (ratio(j) - component_kl));
             }
             at += k;
         }
