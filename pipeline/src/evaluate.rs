@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, RecordBatch, StringArray};
-use playhouse_agent::{SOURCE_FRAME, divergence, score};
+use playhouse_agent::{ModelConfig, divergence, score};
 use playhouse_schemas::{ActionSpace, Dataset, DatasetSpec, EpisodeRow, Window};
 use rayon::prelude::*;
 
@@ -37,6 +37,9 @@ use crate::stages::{Rollouts, Watch, rollouts_into, table};
 
 /// Rollouts of each policy whose KL divergence is computed: rendering and two models take a while.
 const COMPARED: usize = 32;
+
+/// Bytes of rendered frames kept while policies are compared: neighbouring windows share half of theirs.
+const FRAMES_KEPT: usize = 1 << 27;
 
 /// Ids of one policy's rollouts begin at its place times this.
 pub const IDS: i64 = 1_000_000;
@@ -126,7 +129,7 @@ pub fn evaluate(request: &Request, dir: &Path, progress: &dyn Progress) -> Resul
         }
     }
     if let Some(model) = request.reward {
-        let (mut endings, _) = Windows::endings(&root, SOURCE_FRAME)?;
+        let (mut endings, _) = Windows::endings(&root, ModelConfig::read(model)?.frame_size)?;
         let scores = score(model, &mut endings, request.threads, &mut Watch::part(progress, "reward", 0, 0))?;
         for (row, score) in evaluation.rows.iter_mut().zip(scores) {
             row.reward = Some(score);
@@ -201,11 +204,16 @@ impl Evaluation {
         threads: usize,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let own = || self.rows.iter().enumerate().filter(|(_, row)| row.policy == policy).take(COMPARED);
+        if model == reference {
+            self.rows.iter_mut().filter(|row| row.policy == policy).for_each(|row| row.kl = Some(0.0));
+            return Ok(());
+        }
+        let own = self.rows.iter().enumerate().filter(|(_, row)| row.policy == policy).take(COMPARED);
         // Cut as for training: every step counts in one window, where it is seen as it was in the rollout.
-        let windows: Vec<(usize, Window)> = own().flat_map(|(place, row)| cut(row).map(move |w| (place, w))).collect();
+        let windows: Vec<(usize, Window)> = own.flat_map(|(place, row)| cut(row).map(move |w| (place, w))).collect();
+        let side = ModelConfig::read(model)?.frame_size;
         let just_windows = windows.iter().map(|(_, window)| *window).collect();
-        let mut source = Windows::open(root, just_windows, Role::Imitation, SOURCE_FRAME, 0)?;
+        let mut source = Windows::open(root, just_windows, Role::Imitation, side, FRAMES_KEPT)?;
         let mut watch = Watch::part(progress, &format!("KL of {policy}:"), 0, 0);
         let means = divergence(model, reference, &mut source, threads, &mut watch)?;
         let mut sums: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
@@ -294,14 +302,14 @@ impl Evaluation {
     }
 
     fn paths_batch(&self) -> Result<RecordBatch> {
-        let points =
-            || self.rows.iter().zip(&self.paths).flat_map(|(row, path)| path.iter().enumerate().map(move |p| (row, p)));
-        let axis =
-            |axis: usize| Arc::new(Float32Array::from_iter_values(points().map(|(_, (_, p))| p[axis]))) as ArrayRef;
+        let rollouts = self.rows.iter().zip(&self.paths);
+        let points: Vec<(&Row, usize, [f32; 2])> =
+            rollouts.flat_map(|(row, path)| path.iter().enumerate().map(move |(t, at)| (row, t, *at))).collect();
+        let axis = |axis: usize| Arc::new(Float32Array::from_iter_values(points.iter().map(|p| p.2[axis]))) as ArrayRef;
         Ok(RecordBatch::try_from_iter([
-            ("policy", Arc::new(StringArray::from_iter_values(points().map(|(row, _)| &row.policy))) as ArrayRef),
-            ("episode_id", table::int_column(points().map(|(row, _)| row.episode_id))),
-            ("t", Arc::new(Int32Array::from_iter_values(points().map(|(_, (t, _))| t as i32)))),
+            ("policy", Arc::new(StringArray::from_iter_values(points.iter().map(|p| &p.0.policy))) as ArrayRef),
+            ("episode_id", table::int_column(points.iter().map(|p| p.0.episode_id))),
+            ("t", Arc::new(Int32Array::from_iter_values(points.iter().map(|p| p.1 as i32)))),
             ("x", axis(0)),
             ("y", axis(1)),
         ])?)
