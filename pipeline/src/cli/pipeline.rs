@@ -132,8 +132,11 @@ fn counts(rows: &BTreeMap<String, u64>) -> String {
 }
 
 fn figures(figures: &BTreeMap<String, f64>) -> String {
+    // `loss` says more than `loss/left_x`: names with fewer parts come first.
+    let mut ranked: Vec<(&String, &f64)> = figures.iter().collect();
+    ranked.sort_by_key(|(name, _)| (name.matches('/').count(), *name));
     let mut shown: Vec<String> =
-        figures.iter().take(SHOWN_FIGURES).map(|(name, value)| format!("{name} {}", number(*value))).collect();
+        ranked.iter().take(SHOWN_FIGURES).map(|(name, value)| format!("{name} {}", number(**value))).collect();
     if figures.len() > SHOWN_FIGURES {
         shown.push(format!("and {} more", figures.len() - SHOWN_FIGURES));
     }

@@ -16,8 +16,8 @@ use arrow::array::RecordBatch;
 use playhouse_queries::{Params, Session, SessionOptions, TableInfo, Value, functions};
 
 use super::Context;
-use super::text::columns;
 use super::args::{Format, SqlArgs};
+use super::text::columns;
 use crate::engine::nearest::hint;
 use crate::engine::{Error, catalog, ledger};
 use crate::progress::interrupted;
@@ -68,14 +68,17 @@ fn look_up(out: &mut dyn Write, session: &Session, command: &str) -> Result<()> 
             };
             let null = |nullable| if nullable { "may be null" } else { "" };
             let fields = table.schema.fields().iter();
-            fields.map(|f| vec![f.name().clone(), f.data_type().to_string(), null(f.is_nullable()).to_owned()]).collect()
+            fields
+                .map(|f| vec![f.name().clone(), f.data_type().to_string(), null(f.is_nullable()).to_owned()])
+                .collect()
         }
         ("df", "") => {
             let functions = functions::manual().into_iter();
             functions.map(|f| vec![f.syntax, f.description]).collect()
         }
         _ => {
-            let message = format!("\\{command} is not known: \\d lists tables, \\d TABLE its columns, \\df our functions");
+            let message =
+                format!("\\{command} is not known: \\d lists tables, \\d TABLE its columns, \\df our functions");
             return Err(Error::Usage(message).into());
         }
     };
