@@ -94,7 +94,7 @@ impl<'a> Member<'a> {
         Error::Shape {
             path: self.path.clone(),
             member: self.name.clone(),
-            found: format!("{} {:?}", self.header.dtype().descr(), self.header.shape()),
+            found: format!("{} {:?}", self.header.dtype().descr().trim_matches('\''), self.header.shape()),
             expected: expected.to_owned(),
         }
     }

@@ -99,8 +99,19 @@ pub enum Stroke {
     Noisy,
 }
 
+/// What the vertical axis spans.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// As much as the values need.
+    Free,
+    /// All of 0 to 1.
+    Shares,
+    /// From below the values to 1.
+    UpToOne,
+}
+
 /// Curves over steps. Values that are not finite are left out; without any point there is no chart.
-pub fn curves(title: &str, x_label: &str, series: &[Series]) -> String {
+pub fn curves(title: &str, x_label: &str, range: Range, series: &[Series]) -> String {
     const LEFT: f64 = 52.0;
     const TOP: f64 = 10.0;
     const RIGHT: f64 = 12.0;
@@ -115,7 +126,11 @@ pub fn curves(title: &str, x_label: &str, series: &[Series]) -> String {
         finite.iter().map(get).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
     };
     let (x0, x1) = bounds(|point| point.0);
-    let (low, high) = bounds(|point| point.1);
+    let (low, high) = match (range, bounds(|point| point.1)) {
+        (Range::Free, values) => values,
+        (Range::Shares, _) => (0.0, 1.0),
+        (Range::UpToOne, (low, _)) => (low.min(0.9), 1.0),
+    };
     let ticks = nice_ticks(low, high);
     let (y0, y1) = (ticks[0].min(low), ticks[ticks.len() - 1].max(high));
     let x = |value: f64| LEFT + (WIDTH - LEFT - RIGHT) * if x1 > x0 { (value - x0) / (x1 - x0) } else { 0.5 };
@@ -325,8 +340,8 @@ mod tests {
     fn curves_skip_what_is_not_finite() {
         let series =
             |points: Vec<(f64, f64)>| [Series { name: "loss".into(), points, stroke: Stroke::Plain, colour: None }];
-        assert_eq!(curves("Loss", "step", &series(vec![(1.0, f64::NAN)])), "");
-        let svg = curves("Loss", "step", &series(vec![(1.0, 2.0), (2.0, f64::INFINITY), (3.0, 1.0)]));
+        assert_eq!(curves("Loss", "step", Range::Free, &series(vec![(1.0, f64::NAN)])), "");
+        let svg = curves("Loss", "step", Range::Free, &series(vec![(1.0, 2.0), (2.0, f64::INFINITY), (3.0, 1.0)]));
         assert!(svg.contains("<path") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 

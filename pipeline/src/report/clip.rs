@@ -66,12 +66,12 @@ impl Clip {
             "<div class=\"player\" tabindex=\"0\" data-frames=\"{frames}\" data-columns=\"{COLUMNS}\" data-size=\"{size}\" \
              data-hz=\"{hz}\" data-actions=\"{actions}\">\
              <img alt=\"\" hidden src=\"{sheet}\"><canvas width=\"{size}\" height=\"{size}\"></canvas>\
+             <div class=\"bar\"><input type=\"range\" min=\"0\" max=\"{last}\" value=\"0\" aria-label=\"Step\"><output></output></div>\
              <div class=\"bar\"><button class=\"play\">Play</button>\
              <button class=\"back\" title=\"One step back\" aria-label=\"One step back\">&#8249;</button>\
              <button class=\"next\" title=\"One step on\" aria-label=\"One step on\">&#8250;</button>\
-             <input type=\"range\" min=\"0\" max=\"{last}\" value=\"0\" aria-label=\"Step\">\
              <select aria-label=\"Speed\"><option value=\"0.5\">0.5&#215;</option><option value=\"1\" selected>1&#215;</option>\
-             <option value=\"2\">2&#215;</option><option value=\"4\">4&#215;</option></select><output></output></div>\
+             <option value=\"2\">2&#215;</option><option value=\"4\">4&#215;</option></select></div>\
              {gamepad}</div>\n",
             size = self.size,
             hz = self.hz,

@@ -55,9 +55,9 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 
 /// The names of colours, before a figure.
 pub fn legend<'a>(entries: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    let entries = entries.into_iter().map(|(name, colour)| {
-        format!("<span><i style=\"background:{colour};border-color:{colour}\"></i>{}</span>", Text(name))
-    });
+    let entries = entries
+        .into_iter()
+        .map(|(name, colour)| format!("<span><i style=\"background:{colour}\"></i>{}</span>", Text(name)));
     format!("<div class=\"legend\">{}</div>\n", entries.collect::<String>())
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use playhouse_agent::MetricRow;
 use playhouse_schemas::Dataset;
 
-use super::chart::{Series, Stroke, curves, pad_colour, ranges};
+use super::chart::{Range, Series, Stroke, curves, pad_colour, ranges};
 use super::evaluation::{Evaluated, outcome_order};
 use super::page::{Text, percent, section};
 use super::{Input, Inputs};
@@ -19,32 +19,71 @@ pub struct Curves {
     reward: Option<(String, Vec<MetricRow>)>,
 }
 
-/// A chart: its title, and the metrics it shows with their names and strokes.
-type Chart = (&'static str, &'static [(&'static str, &'static str, Stroke)]);
+/// A chart, and the metrics it shows with their names and strokes. One without any of its metrics is left out.
+struct Chart {
+    title: &'static str,
+    x_label: &'static str,
+    range: Range,
+    lines: &'static [(&'static str, &'static str, Stroke)],
+}
 
-/// Charts by the metrics that stages write; one without any of its metrics is left out.
-const CHARTS: &[Chart] = &[
-    (
-        "loss, nats a step",
-        &[
+/// Imitation and REINFORCE.
+const POLICY_CHARTS: &[Chart] = &[
+    Chart {
+        title: "loss, nats a step",
+        x_label: "step",
+        range: Range::Free,
+        lines: &[
             ("train/loss", "training", Stroke::Noisy),
             ("held_out/loss", "held out", Stroke::Plain),
             ("held_out/prior_loss", "action prior", Stroke::Dashed),
         ],
-    ),
-    ("held-out accuracy", &[("held_out/accuracy", "accuracy", Stroke::Plain)]),
-    ("reward, in standard deviations of the reference's", &[("reward/standardised", "reward", Stroke::Noisy)]),
-    (
-        "true outcomes, which training never sees",
-        &[
+    },
+    Chart {
+        title: "reward, in the reference's standard deviations",
+        x_label: "update",
+        range: Range::Free,
+        lines: &[("reward/standardised", "reward", Stroke::Noisy)],
+    },
+    Chart {
+        title: "true outcomes, which training never sees",
+        x_label: "update",
+        range: Range::Shares,
+        lines: &[
             ("label/left", "left", Stroke::Noisy),
             ("label/middle", "middle", Stroke::Noisy),
             ("label/right", "right", Stroke::Noisy),
             ("label/none", "none", Stroke::Noisy),
         ],
-    ),
-    ("KL to the reference, nats a step", &[("kl/step", "KL", Stroke::Noisy)]),
-    ("entropy of an action, nats", &[("entropy", "entropy", Stroke::Noisy)]),
+    },
+    Chart {
+        title: "KL to the reference, nats a step",
+        x_label: "update",
+        range: Range::Free,
+        lines: &[("kl/step", "KL", Stroke::Noisy)],
+    },
+    Chart {
+        title: "entropy of an action, nats",
+        x_label: "update",
+        range: Range::Free,
+        lines: &[("entropy", "entropy", Stroke::Noisy)],
+    },
+];
+
+/// Reward models.
+const REWARD_CHARTS: &[Chart] = &[
+    Chart {
+        title: "log loss, nats a pair",
+        x_label: "step",
+        range: Range::Free,
+        lines: &[("train/loss", "training", Stroke::Noisy), ("held_out/loss", "held out", Stroke::Plain)],
+    },
+    Chart {
+        title: "accuracy on held-out pairs",
+        x_label: "step",
+        range: Range::UpToOne,
+        lines: &[("held_out/accuracy", "accuracy", Stroke::Plain)],
+    },
 ];
 
 impl Curves {
@@ -89,7 +128,8 @@ impl Curves {
 
     /// The charts of every training stage.
     pub fn section(&self) -> String {
-        let charts: String = self.stages.iter().map(|(stage, metrics)| stage_charts(stage, metrics)).collect();
+        let charts: String =
+            self.stages.iter().map(|(stage, metrics)| stage_charts(POLICY_CHARTS, stage, metrics)).collect();
         if charts.is_empty() {
             return String::new();
         }
@@ -109,7 +149,7 @@ impl Curves {
             figures += &scored(input, &inputs.data)?;
         }
         if let Some((stage, metrics)) = &self.reward {
-            figures += &stage_charts(stage, metrics);
+            figures += &stage_charts(REWARD_CHARTS, stage, metrics);
         }
         if figures.is_empty() {
             return Ok(String::new());
@@ -131,20 +171,17 @@ impl Curves {
     }
 }
 
-fn stage_charts(stage: &str, metrics: &[MetricRow]) -> String {
+fn stage_charts(charts: &[Chart], stage: &str, metrics: &[MetricRow]) -> String {
     let mut out = String::new();
-    for (title, lines) in CHARTS {
-        let series: Vec<Series> = lines
-            .iter()
-            .map(|(metric, name, stroke)| Series {
-                name: (*name).into(),
-                points: points(metrics, metric),
-                stroke: *stroke,
-                colour: metric.starts_with("label/").then(|| pad_colour(name)),
-            })
-            .filter(|series| !series.points.is_empty())
-            .collect();
-        out += &curves(&format!("{stage}: {title}"), "step", &series);
+    for chart in charts {
+        let series = chart.lines.iter().map(|(metric, name, stroke)| Series {
+            name: (*name).into(),
+            points: points(metrics, metric),
+            stroke: *stroke,
+            colour: metric.starts_with("label/").then(|| pad_colour(name)),
+        });
+        let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
+        out += &curves(&format!("{stage}: {}", chart.title), chart.x_label, chart.range, &series);
     }
     out
 }
