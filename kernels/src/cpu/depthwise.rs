@@ -15,7 +15,7 @@
 //! in registers, slides along x and feeds 7 accumulators, one for each kx.
 //!
 //! One core of a Xeon at 2.5 GHz with AVX-512: forward 93-115 GFLOP/s, backward (data and weights) 55-76, padding
-//! counted as work (`cargo run -p playhouse-kernels --example speed depthwise`). Lost on the way: a template for
+//! counted as work (`cargo run -p playhouse-kernels --example operators depthwise`). Lost on the way: a template for
 //! partial vectors of channels and for tiles of 4 in the middle of a row doubled the compile time for shapes no model
 //! has; those now go column by column.
 

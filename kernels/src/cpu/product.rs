@@ -13,7 +13,7 @@
 //! the result does not depend on m, on the cutting into tasks, or on threads.
 //!
 //! History: the `gemm` crate came first. On a Xeon at 2.5 GHz with AVX-512, one core, busy machine, November 2026
-//! (`cargo run -p playhouse-kernels --example speed linear` prints the first column):
+//! (`cargo run -p playhouse-kernels --example operators linear` prints the first column):
 //!
 //! ```text
 //!                       this    gemm 0.19  GFLOP/s

@@ -46,7 +46,7 @@ pub fn pad_bars(policies: &[(String, Pads)]) -> String {
         );
     }
     let base = y(0.0);
-    let _ = write!(svg, "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{base}\" y2=\"{base}\"/></svg>\n");
+    let _ = writeln!(svg, "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{base}\" y2=\"{base}\"/></svg>");
     let names = ["left", "middle", "right", "none"];
     legend(names.map(|pad| (pad, pad_colour(pad)))) + &svg
 }

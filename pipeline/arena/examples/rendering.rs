@@ -1,4 +1,4 @@
-//! Frames a second on one core: physics alone, and with the picture: `speed [MAP]`.
+//! Frames a second on one core: physics alone, and with the picture: `rendering [MAP]`.
 //!
 //! Where the kernel tells (Linux), the time is that of this thread on the processor, so that other work on the machine
 //! does not count as ours.

@@ -1,6 +1,6 @@
 //! Prints GFLOP/s of the operators at the `tiny` model's shapes (256 frames of 64x64), on one thread and on all.
 //!
-//!     cargo run -p playhouse-kernels --example speed [operator]
+//!     cargo run -p playhouse-kernels --example operators [operator]
 //!
 //! Each figure is the best of three runs of at least 20 ms: CPU time on one thread, wall time on all.
 //! Floating-point operations are counted as the field does: 2 M N K of a product, 2 x 49 of a depthwise output,

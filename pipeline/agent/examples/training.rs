@@ -1,5 +1,5 @@
 //! Frames a second, and a core-second, of training and of playing a preset:
-//! `cargo run -p playhouse-agent --example speed -- [preset] [threads] [steps]`.
+//! `cargo run -p playhouse-agent --example training -- [preset] [threads] [steps]`.
 //!
 //! Data are noise and the world costs nothing, so what is timed is the agent alone. Core-seconds (user and system time of this process)
 //! are the figure to compare on a busy machine.
