@@ -98,6 +98,8 @@ impl FrameSpec {
                 let mut encoder = png::Encoder::new(&mut bytes, u32::from(self.width), u32::from(self.height));
                 encoder.set_color(png::ColorType::Rgb);
                 encoder.set_depth(png::BitDepth::Eight);
+                // Ten times the default's speed for a somewhat larger file: recording waits for this.
+                encoder.set_compression(png::Compression::Fast);
                 let mut writer = encoder.write_header().map_err(|e| internal(&e))?;
                 writer.write_image_data(rgb).map_err(|e| internal(&e))?;
                 writer.finish().map_err(|e| internal(&e))?;

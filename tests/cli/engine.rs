@@ -184,7 +184,7 @@ fn another_process_is_named_and_a_dead_one_forgotten() {
 #[test]
 fn ctrl_c_stops_and_the_same_command_goes_on() {
     let house = House::new();
-    house.write("long.toml", &SMALL.replace("episodes = 4", "episodes = 60").replace("\"none\"", "\"png\""));
+    house.write("long.toml", &SMALL.replace("episodes = 4", "episodes = 400").replace("\"none\"", "\"png\""));
     let run = house.start(&["run", "long.toml"]);
     wait_for(|| !house.outputs("small", "play").is_empty());
     std::thread::sleep(Duration::from_millis(300));
@@ -194,7 +194,7 @@ fn ctrl_c_stops_and_the_same_command_goes_on() {
     assert!(ran.err.contains("the same command goes on from the last checkpoint"), "{}", ran.err);
     assert!(house.ok(&["plan", "long.toml"]).out.contains("resumes"));
     house.ok(&["run", "long.toml"]);
-    assert_eq!(house.record("small", "play")["rows"]["episodes"], 60);
+    assert_eq!(house.record("small", "play")["rows"]["episodes"], 400);
 }
 
 /// Every kind of stage that works for long: recording, training.

@@ -67,8 +67,12 @@ fn mixed() -> String {
     "mixed".into()
 }
 
+/// Episodes with frames are committed this often by their place, so that a kill loses seconds of work, and a recording that was
+/// killed ends in the same files as one that was not. Without frames a part holds as much as it can: playing again costs nothing.
+const COMMIT_EVERY: u64 = 32;
+
 impl Stage for Record {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let mut record: Record = parse(stage, table)?;
@@ -135,8 +139,11 @@ impl Record {
             let play = |index| self.play(index, derive_seed(seed, index), spec.frames.as_ref());
             let episodes: Vec<Episode> =
                 pool.install(|| (next..until).into_par_iter().map(play).collect::<Result<_>>())?;
-            for episode in episodes {
+            for (index, episode) in (next..until).zip(episodes) {
                 writer.push(episode)?;
+                if spec.frames.is_some() && (index + 1).is_multiple_of(COMMIT_EVERY) {
+                    writer.flush()?;
+                }
             }
             next = until;
         }
@@ -200,6 +207,46 @@ mod tests {
         assert!(all.iter().all(|episode| episode.outcome.is_some() && episode.frames.len() == episode.poses.len()));
         let shares: f64 = outcome.figures.values().sum();
         assert!((shares - 1.0).abs() < 1e-9);
+    }
+
+    /// Stops a recording once more than `COMMIT_EVERY` episodes are played.
+    #[derive(Default)]
+    struct StopLate(std::sync::atomic::AtomicU64);
+
+    impl Progress for StopLate {
+        fn update(&self, done: u64, _: u64, _: &str) {
+            self.0.store(done, std::sync::atomic::Ordering::Relaxed);
+        }
+
+        fn stop(&self) -> bool {
+            self.0.load(std::sync::atomic::Ordering::Relaxed) >= COMMIT_EVERY
+        }
+    }
+
+    /// Names and bytes of all files of a dataset.
+    fn files(root: &Path) -> Vec<(String, Vec<u8>)> {
+        let mut found: Vec<(String, Vec<u8>)> = ["episodes", "steps", "frames"]
+            .iter()
+            .flat_map(|table| std::fs::read_dir(root.join(table)).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .map(|path| {
+                (path.display().to_string().replace(&root.display().to_string(), ""), std::fs::read(path).unwrap())
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn a_stopped_recording_keeps_what_it_committed_and_ends_in_the_same_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = "map = 'skygarden'\nepisodes = 42\nframes = 'png'".parse().unwrap();
+        let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+        record_into(&whole, &settings, 3, 2, &Silent).unwrap();
+        record_into(&parts, &settings, 3, 2, &StopLate::default()).unwrap_err();
+        assert_eq!(Dataset::open(&parts).unwrap().episodes().unwrap().len() as u64, COMMIT_EVERY);
+        record_into(&parts, &settings, 3, 1, &Silent).unwrap();
+        assert!(files(&whole) == files(&parts));
     }
 
     #[test]
