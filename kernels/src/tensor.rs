@@ -29,7 +29,7 @@ pub struct Tensor {
 
 impl Tensor {
     /// Number of elements.
-    #[allow(clippy::len_without_is_empty)] // a handle is never asked whether it is empty
+    #[expect(clippy::len_without_is_empty, reason = "a handle is never asked whether it is empty")]
     pub fn len(self) -> usize {
         self.len
     }
@@ -66,7 +66,7 @@ pub struct Bytes {
 
 impl Bytes {
     /// Number of bytes.
-    #[allow(clippy::len_without_is_empty)] // as for `Tensor`
+    #[expect(clippy::len_without_is_empty, reason = "as for `Tensor`")]
     pub fn len(self) -> usize {
         self.len
     }

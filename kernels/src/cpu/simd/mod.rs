@@ -172,7 +172,7 @@ const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 macro_rules! simd {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($s:ident: $S:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)] // kernels take their tensors one by one
+        #[allow(clippy::too_many_arguments, reason = "kernels take their tensors one by one; not every expansion has many")]
         $vis fn $name(level: $crate::cpu::simd::Level $(, $arg: $ty)*) $(-> $ret)? {
             use $crate::cpu::simd::{Portable, Simd, Width};
 
