@@ -83,7 +83,6 @@ impl Memory {
     ///
     /// # Panics
     /// If an output overlaps an input or another output (inputs may overlap each other).
-    #[expect(clippy::type_complexity, reason = "two arrays of slices and a slice")]
     pub fn views<const R: usize, const W: usize>(
         &mut self,
         operator: &str,
