@@ -2,8 +2,9 @@
 --
 -- An episode passes if it is neither too short nor too long, not mostly idle, not one action held for most of it, varied
 -- enough, and its mean speed lies within $outlier_iqr interquartile ranges of the middle half of its map (stuck recorders
--- and teleports do not). Of episodes with the same actions the one with the lowest id stays. An episode without telemetry
--- has no speed and passes that gate.
+-- and teleports do not). The middle half of a map may be one speed, as with a scripted player or few episodes: a range of
+-- nothing would throw out every other speed, so that map has no gate. Of episodes with the same actions the one with the
+-- lowest id stays. An episode without telemetry has no speed and passes that gate.
 --
 -- Inputs:
 --   episodes     a dataset's episodes

@@ -2,6 +2,7 @@
 --
 -- The rule: a trajectory that reached the pad $target beats every other. With $other_pads = 1, reaching another pad also
 -- beats reaching none (a fall or a time-out); with 0 the rule does not decide between those, and they are not paired.
+-- Of any other outcome, or an unknown one, the rule says nothing: such a trajectory is in no pair.
 --
 -- Balanced: each kind of contest (chosen outcome against rejected outcome) takes every trajectory of its smaller side
 -- $pairs_per_trajectory times, and none takes more than its share of $max_pairs. No pair is drawn twice. A trajectory is
@@ -11,13 +12,13 @@
 -- Inputs:
 --   episodes     episode_id, num_steps, outcome: a rollout dataset's
 -- Parameters:
---   $target = 'left'             the pad that is wanted
---   $other_pads = 0              1: another pad beats none
---   $pairs_per_trajectory = 4    uses of a trajectory in one kind of contest
---   $max_pairs = 4000            pairs of both sides of the split together
---   $length = 32                 steps of a window
+--   $target = 'left'             ('left', 'middle', 'right') the pad that is wanted
+--   $other_pads = 0              (0..1) 1: another pad beats none
+--   $pairs_per_trajectory = 4    (1..) uses of a trajectory in one kind of contest
+--   $max_pairs = 4000            (0..) pairs of both sides of the split together
+--   $length = 32                 (1..) steps of a window
 --   $split_seed = 1              as in splits.sql
---   $train_fraction = 0.8        share of the trajectories to train on
+--   $train_fraction = 0.8        (0..1) share of the trajectories to train on
 -- Columns: pair_id, chosen_episode_id, chosen_t_start, chosen_length, chosen_outcome, rejected_episode_id, rejected_t_start, rejected_length, rejected_outcome, split
 -- Order: pair_id
 
@@ -30,11 +31,11 @@ with judged as (
         split_of(episode_id, $split_seed, $train_fraction) as split,
         case
             when outcome = $target then 2
-            when outcome in ('fall', 'timeout') then 0
-            else $other_pads
+            when outcome in ('left', 'middle', 'right') then $other_pads
+            else 0
         end as preference
     from episodes
-    where outcome is not null and num_steps > 0
+    where outcome in ('left', 'middle', 'right', 'fall', 'timeout') and num_steps > 0
 ),
 -- Places from 0 in a shuffled order, within one outcome of one side.
 placed as (
@@ -69,10 +70,13 @@ quotas as (
         least(
             smaller * $pairs_per_trajectory,
             chosen_members * rejected_members,
+            -- The held-out side is what the train side leaves: 1 - 0.8 is a hair less than 0.2.
             cast(
-                $max_pairs * case split when 'train' then $train_fraction else 1 - $train_fraction end / contests
-                as bigint
-            )
+                case split
+                    when 'train' then round($max_pairs * $train_fraction)
+                    else $max_pairs - round($max_pairs * $train_fraction)
+                end as bigint
+            ) / contests
         ) as pairs
     from contests
 ),

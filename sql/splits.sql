@@ -7,7 +7,7 @@
 --   episodes     episode_id, num_steps
 -- Parameters:
 --   $split_seed = 1          another seed, another split
---   $train_fraction = 0.9    share of episodes to train on
+--   $train_fraction = 0.9    (0..1) share of episodes to train on
 -- Columns: episode_id, num_steps, split
 -- Order: episode_id
 

@@ -7,10 +7,10 @@
 --   episodes     episode_id, num_steps of the rollouts
 --   scores       dataset, episode_id, reward: a reward stage's scores
 -- Parameters:
---   $fraction = 0.2      share of the rollouts to keep
+--   $fraction = 0.2      (0..1) share of the rollouts to keep
 --   $dataset = ''        the scored dataset that `episodes` is; '' if the scores are of one dataset
---   $length = 32         steps of a window
---   $stride = 16         steps between two starts
+--   $length = 32         (1..) steps of a window
+--   $stride = 16         (1..) steps between two starts
 -- Columns: episode_id, t_start, length, weight
 -- Order: episode_id, t_start
 
@@ -30,7 +30,8 @@ with ranked as (
 kept as (
     select episode_id, num_steps, greatest(num_steps - $length, 0) as last_start
     from ranked
-    where place <= ceil($fraction * rollouts)
+    -- 0.28 * 25 is a hair above 7.
+    where place <= ceil($fraction * rollouts - 1e-9)
 ),
 starts as (
     select episode_id, num_steps, unnest(range(0, last_start + 1, $stride)) as t_start from kept

@@ -7,11 +7,11 @@
 --   episodes     episode_id, num_steps
 --   steps        the gamepad steps of the same dataset
 -- Parameters:
---   $length = 32             steps of a window
---   $stride = 16             steps between two starts
---   $split = 'all'           'train', 'held_out' or 'all'
+--   $length = 32             (1..) steps of a window
+--   $stride = 16             (1..) steps between two starts
+--   $split = 'all'           ('train', 'held_out', 'all') the side to cut
 --   $split_seed = 1          as in splits.sql
---   $train_fraction = 0.9    as in splits.sql
+--   $train_fraction = 0.9    (0..1) as in splits.sql
 -- Columns: episode_id, t_start, length, weight
 -- Order: episode_id, t_start
 

@@ -82,15 +82,16 @@ pub fn evaluate_model(
     map: &str,
     episodes: u64,
     seed: u64,
+    temperature: f32,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<serde_json::Value> {
-    let scratch = Scratch::new()?;
+    let scratch = tempfile::Builder::new().prefix("playhouse-evaluate-").tempdir()?;
     let name = model.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model").to_owned();
     let policies = [(name, model.to_owned())];
     let request =
-        Request { policies: &policies, map, episodes, seed, temperature: 1.0, reference: None, reward: None, threads };
-    let summary = evaluate(&request, &scratch.0, progress)?.summary();
+        Request { policies: &policies, map, episodes, seed, temperature, reference: None, reward: None, threads };
+    let summary = evaluate(&request, scratch.path(), progress)?.summary();
     Ok(serde_json::to_value(&summary.policies[0])?)
 }
 
@@ -209,11 +210,11 @@ impl Evaluation {
             return Ok(());
         }
         let own = self.rows.iter().enumerate().filter(|(_, row)| row.policy == policy).take(COMPARED);
-        // Cut as for training: every step counts in one window, where it is seen as it was in the rollout.
+        // Cut as for REINFORCE: every step counts in one window, where it is seen as it was in the rollout.
         let windows: Vec<(usize, Window)> = own.flat_map(|(place, row)| cut(row).map(move |w| (place, w))).collect();
         let side = ModelConfig::read(model)?.frame_size;
         let just_windows = windows.iter().map(|(_, window)| *window).collect();
-        let mut source = Windows::open(root, just_windows, Role::Imitation, side, FRAMES_KEPT)?;
+        let mut source = Windows::open(root, just_windows, Role::Rollout, side, FRAMES_KEPT)?;
         let mut watch = Watch::part(progress, &format!("KL of {policy}:"), 0, 0);
         let means = divergence(model, reference, &mut source, threads, &mut watch)?;
         let mut sums: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
@@ -354,22 +355,4 @@ fn summary_batch(summary: &Summary) -> Result<RecordBatch> {
         ("low", number(|share| share.low), false),
         ("high", number(|share| share.high), false),
     ])?)
-}
-
-/// A folder of this process that goes away with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("playhouse-evaluate-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Scratch(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Left behind at worst, in the folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

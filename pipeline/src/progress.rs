@@ -86,6 +86,12 @@ impl Console {
         }
     }
 
+    /// A line that even the quiet get to see: why something failed.
+    pub fn error(&self, text: &str) {
+        // If nobody reads stderr any more, the exit status still tells.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
     /// Progress of one piece of work.
     pub fn task(&self, name: &str) -> Task {
         Task { console: *self, name: name.to_owned(), began: Instant::now(), state: Mutex::default() }

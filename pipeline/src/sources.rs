@@ -11,8 +11,8 @@
 //!   WindowBatch   frames [B, 32, S, S, 3]   actions [B, 32, 16]   weights [B, 32]
 //! ```
 //!
-//! A policy acts with 16 to 32 frames of context, so in imitation a window that does not begin its episode is trained
-//! on its last 16 steps only: with windows every 16 steps, each step counts once, seen exactly as in a rollout.
+//! Training uses every step of a window. What compares two policies on a rollout counts each step once, seen exactly as it
+//! was played: a policy acts with 16 to 32 frames of context, so of windows every 16 steps only the last 16 steps count.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,7 +29,7 @@ use crate::stages::table;
 
 /// Timesteps of a full window.
 pub const CONTEXT: usize = 32;
-/// Timesteps of a cached block, and of the context that an imitation window only looks at.
+/// Timesteps of a cached block, and of the context that a window of a rollout only looks at.
 const BLOCK: usize = CONTEXT / 2;
 /// Side of a stored or rendered frame.
 const SIDE: usize = 128;
@@ -37,10 +37,10 @@ const SIDE: usize = 128;
 /// Which steps of a window carry weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// All steps of an episode's first window, the last 16 of every other.
-    Imitation,
-    /// Every step: the reward model reads whole windows.
+    /// Every step: training.
     Whole,
+    /// All steps of an episode's first window, the last 16 of every other: a rollout, each step once.
+    Rollout,
 }
 
 /// Windows of one dataset.
@@ -124,7 +124,7 @@ impl Windows {
 
 /// The weight of step `t` of a window.
 fn weight(role: Role, window: &Window, t: usize) -> f32 {
-    let context_only = role == Role::Imitation && window.t_start > 0 && t < BLOCK;
+    let context_only = role == Role::Rollout && window.t_start > 0 && t < BLOCK;
     if context_only { 0.0 } else { window.weight }
 }
 
@@ -157,10 +157,10 @@ impl WindowSource for Windows {
 
     fn load(&mut self, indices: &[usize], out: &mut WindowBatch) -> Result<(), playhouse_agent::Error> {
         let window_bytes = CONTEXT * self.frames.frame_bytes();
-        out.clear();
-        out.frames.resize(indices.len() * window_bytes, 0);
-        out.actions.resize(indices.len() * CONTEXT * COMPONENTS, 0);
-        out.weights.resize(indices.len() * CONTEXT, 0.0);
+        // Zeroed as a whole, which the allocator does for nothing; resizing in place is a slow loop in the dev profile.
+        out.frames = vec![0; indices.len() * window_bytes];
+        out.actions = vec![0; indices.len() * CONTEXT * COMPONENTS];
+        out.weights = vec![0.0; indices.len() * CONTEXT];
         let places = out.frames.par_chunks_exact_mut(window_bytes);
         let places = places.zip(out.actions.par_chunks_exact_mut(CONTEXT * COMPONENTS));
         let places = places.zip(out.weights.par_chunks_exact_mut(CONTEXT));
@@ -266,7 +266,7 @@ impl Frames {
             }
             Origin::Arena { dataset, replays } => {
                 let replay = replay(dataset, replays, row)?;
-                source.resize(count * playhouse_arena::FRAME_BYTES, 0);
+                source = vec![0; count * playhouse_arena::FRAME_BYTES];
                 replay.render(start, &mut source).with_context(|| format!("episode {episode_id}"))?;
                 actions.extend_from_slice(&replay.actions[start * COMPONENTS..(start + count) * COMPONENTS]);
             }
@@ -427,13 +427,13 @@ mod tests {
     fn weights_leave_out_context_and_padding() {
         let window = |t_start, length| Window { episode_id: 0, t_start, length, weight: 2.0 };
         let weights = |role, window: Window| (0..32).map(|t| weight(role, &window, t)).sum::<f32>();
-        assert_eq!(weights(Role::Imitation, window(0, 32)), 64.0);
-        assert_eq!(weights(Role::Imitation, window(16, 32)), 32.0);
+        assert_eq!(weights(Role::Rollout, window(0, 32)), 64.0);
+        assert_eq!(weights(Role::Rollout, window(16, 32)), 32.0);
         assert_eq!(weights(Role::Whole, window(16, 32)), 64.0);
 
         let dir = tempfile::tempdir().unwrap();
         let [_, none] = twins(dir.path());
-        let batch = load(&none, &[Window { length: 5, ..window(0, 5) }], Role::Imitation, 64, 0);
+        let batch = load(&none, &[Window { length: 5, ..window(0, 5) }], Role::Rollout, 64, 0);
         assert_eq!(batch.weights.iter().filter(|w| **w > 0.0).count(), 5);
         assert_eq!(batch.frames.len(), 32 * 64 * 64 * 3);
     }

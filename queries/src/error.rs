@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use datafusion::common::DataFusionError;
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 
+use crate::library::Allowed;
+use crate::params::Value;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -86,6 +89,16 @@ pub enum Error {
         name: String,
         /// Parameters that the SQL uses and that have a similar name.
         near: Vec<String>,
+    },
+    /// A parameter has a value that the SQL's header does not allow.
+    #[error("${name} is {value}; it must be {allowed}")]
+    Parameter {
+        /// The parameter, without `$`.
+        name: String,
+        /// Its value.
+        value: Value,
+        /// What would do.
+        allowed: Allowed,
     },
     /// A file or folder that is not what it should be.
     #[error("{}: {message}", path.display())]

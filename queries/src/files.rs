@@ -8,11 +8,11 @@
 //!   <dataset>/scores/*.parquet                        a sidecar: read as it is
 //! ```
 //!
-//! A writer commits frames, then steps, then episodes. So `episodes` is listed first: whatever it names is complete.
+//! Which parts are committed is the dataset's to say ([`Dataset::files`]); the sidecars are this module's.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+use playhouse_schemas::{Dataset, Error as DatasetError, Table};
 
 use crate::error::{Error, Result};
 
@@ -24,34 +24,32 @@ pub(crate) struct TableFiles {
     pub(crate) order: &'static [&'static str],
 }
 
-/// The tables of the dataset at `root`: episodes, steps and frames if they are there, and every sidecar.
-pub(crate) fn dataset_tables(root: &Path) -> Result<Vec<TableFiles>> {
-    let episodes = parquet_files(&root.join("episodes"))?;
-    if episodes.is_empty() {
-        let message = if root.is_dir() {
-            "no episodes: this is not a dataset, or nothing was committed to it yet (expected episodes/*.parquet)"
-        } else {
-            "no such folder"
-        };
-        return Err(Error::data(root, message));
+/// The dataset at `root` and its tables: episodes, steps, frames if it has them, and every sidecar.
+pub(crate) fn dataset_tables(root: &Path) -> Result<(Dataset, Vec<TableFiles>)> {
+    let dataset = Dataset::open(root).map_err(|e| match e {
+        DatasetError::NoDataset { .. } if root.is_dir() => Error::data(
+            root,
+            "no episodes: this is not a dataset, or nothing was committed to it yet (expected episodes/*.parquet)",
+        ),
+        DatasetError::NoDataset { .. } => Error::data(root, "no such folder"),
+        other => other.into(),
+    })?;
+    let mut tables = Vec::new();
+    for (table, files) in dataset.files()? {
+        let order: &[&str] = if table == Table::Episodes { &["episode_id"] } else { &["episode_id", "t"] };
+        tables.push(TableFiles { name: table.name().to_owned(), files, order });
     }
-    let committed: BTreeSet<OsString> = episodes.iter().filter_map(|p| p.file_name().map(OsString::from)).collect();
-    let mut tables = vec![TableFiles { name: "episodes".to_owned(), files: episodes, order: &["episode_id"] }];
     for folder in folders(root)? {
-        let Some(name) = folder.file_name().and_then(|n| n.to_str()).map(str::to_owned) else { continue };
-        if name == "episodes" || name.starts_with('.') {
+        let Some(name) = folder.file_name().and_then(|n| n.to_str()) else { continue };
+        if name.starts_with('.') || Table::COMMIT_ORDER.iter().any(|table| table.name() == name) {
             continue;
         }
-        let mut files = parquet_files(&folder)?;
-        let by_step = name == "steps" || name == "frames";
-        if by_step {
-            files.retain(|file| file.file_name().is_some_and(|n| committed.contains(n)));
-        }
+        let files = parquet_files(&folder)?;
         if !files.is_empty() {
-            tables.push(TableFiles { name, files, order: if by_step { &["episode_id", "t"] } else { &[] } });
+            tables.push(TableFiles { name: name.to_owned(), files, order: &[] });
         }
     }
-    Ok(tables)
+    Ok((dataset, tables))
 }
 
 /// The `*.parquet` files of `folder` by name, temporary ones left out; none if there is no such folder.

@@ -10,13 +10,18 @@
 //! -- Inputs:
 //! --   episodes     what the table must have
 //! -- Parameters:
-//! --   $length = 32     a default, then what it means
+//! --   $length = 32     (1..) a default, what is allowed if not everything, then what it means
 //! -- Columns: episode_id, t_start, length, weight
 //! -- Order: episode_id, t_start
 //! ```
 //!
-//! Users' own texts may carry such a header too: [`defaults`] reads it from any text.
+//! What is allowed is `(1..)` or `(0..1)`, ends included, or `('a', 'b')`. A whole default asks for whole
+//! numbers. Users' own texts may carry such a header too: [`defaults`] reads it from any text,
+//! and a session refuses values that it does not allow, before it plans.
 
+use std::fmt;
+
+use crate::error::{Error, Result};
 use crate::params::{Params, Value};
 
 macro_rules! texts {
@@ -68,8 +73,75 @@ pub struct Parameter {
     pub name: String,
     /// The value it has unless it is given another.
     pub default: Value,
+    /// The values it may have.
+    pub allowed: Allowed,
     /// What it means.
     pub meaning: String,
+}
+
+/// The values that a parameter may have.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Allowed {
+    /// The header does not say.
+    Any,
+    /// Numbers from `low` to `high`, both included; no upper end if there is none.
+    Range {
+        /// The smallest.
+        low: f64,
+        /// The largest.
+        high: Option<f64>,
+        /// No fractions.
+        whole: bool,
+    },
+    /// One of these texts.
+    OneOf(Vec<String>),
+}
+
+impl Allowed {
+    /// Takes `(..)` off the front of a parameter's meaning; a parenthesis of another form is part of the meaning.
+    fn parse<'a>(meaning: &'a str, default: &Value) -> (Self, &'a str) {
+        let any = (Self::Any, meaning);
+        let Some((inside, rest)) = meaning.strip_prefix('(').and_then(|m| m.split_once(')')) else { return any };
+        if let Some((low, high)) = inside.split_once("..") {
+            let whole = matches!(default, Value::Int(_));
+            return match (low.parse(), (!high.is_empty()).then(|| high.parse()).transpose()) {
+                (Ok(low), Ok(high)) => (Self::Range { low, high, whole }, rest),
+                _ => any,
+            };
+        }
+        let word = |word: &str| Some(word.trim().strip_prefix('\'')?.strip_suffix('\'')?.to_owned());
+        inside.split(',').map(word).collect::<Option<_>>().map_or(any, |words| (Self::OneOf(words), rest))
+    }
+
+    fn allows(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Any, _) => true,
+            (Self::Range { low, high, .. }, Value::Int(i)) => (*low..=high.unwrap_or(f64::MAX)).contains(&(*i as f64)),
+            (Self::Range { low, high, whole: false }, Value::Float(x)) => (*low..=high.unwrap_or(f64::MAX)).contains(x),
+            (Self::OneOf(words), Value::Text(text)) => words.contains(text),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any value"),
+            Self::Range { low, high, whole } => {
+                write!(f, "a {} from {low} ", if *whole { "whole number" } else { "number" })?;
+                match high {
+                    Some(high) => write!(f, "to {high}"),
+                    None => f.write_str("up"),
+                }
+            }
+            Self::OneOf(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+                f.write_str(&quoted.join(" or "))
+            }
+        }
+    }
 }
 
 /// The text called `name`.
@@ -103,6 +175,16 @@ pub fn defaults(sql: &str) -> Params {
     parameters(sql).map(|parameter| (parameter.name, parameter.default)).collect()
 }
 
+/// Refuses a value that the header of `sql` does not allow: a negative stride would drop windows and say nothing.
+pub(crate) fn check(sql: &str, params: &Params) -> Result<()> {
+    for Parameter { name, allowed, .. } in parameters(sql) {
+        if let Some(value) = params.get(&name).filter(|value| !allowed.allows(value)) {
+            return Err(Error::Parameter { name, value: value.clone(), allowed });
+        }
+    }
+    Ok(())
+}
+
 /// The comment lines before the first line of SQL, without their dashes.
 fn header(sql: &str) -> impl Iterator<Item = &str> {
     sql.lines().map_while(|line| line.strip_prefix("--")).map(|line| line.strip_prefix(' ').unwrap_or(line))
@@ -123,7 +205,9 @@ fn parameters(sql: &str) -> impl Iterator<Item = Parameter> {
             None => rest.find(' ').unwrap_or(rest.len()),
         };
         let (value, meaning) = rest.split_at(end);
-        Some(Parameter { name: name.trim().to_owned(), default: value_of(value)?, meaning: meaning.trim().to_owned() })
+        let default = value_of(value)?;
+        let (allowed, meaning) = Allowed::parse(meaning.trim(), &default);
+        Some(Parameter { name: name.trim().to_owned(), default, allowed, meaning: meaning.trim().to_owned() })
     })
 }
 
@@ -167,6 +251,8 @@ mod tests {
             assert_eq!(inputs, found.tables, "{}: inputs", text.name);
             assert!(text.summary.ends_with('.') || text.summary.ends_with(','), "{}: {:?}", text.name, text.summary);
             assert!(text.parameters.iter().all(|p| !p.meaning.is_empty()), "{}: a parameter has no meaning", text.name);
+            assert!(text.parameters.iter().all(|p| p.allowed.allows(&p.default)), "{}: a default", text.name);
+            assert!(text.parameters.iter().all(|p| !p.meaning.starts_with('(')), "{}: an unread rule", text.name);
             assert!(header(text.sql).any(|line| line.starts_with("Order:")), "{}: no order", text.name);
         }
     }
@@ -180,5 +266,34 @@ mod tests {
         assert_eq!(found["c"], Value::from("x y"));
         assert_eq!(found["d"], Value::Null);
         assert!(defaults("select 1 -- $a = 3").is_empty());
+    }
+
+    #[test]
+    fn values_that_a_header_does_not_allow_are_named() {
+        let sql = "-- A text.\n-- Parameters:\n--   $n = 16  (1..) steps\n--   $p = 0.5  (0..1) share\n\
+            --   $side = 'all'  ('train', 'all') side\n--   $free = 1  (optional) anything\n--\nselect 1";
+        let with = |name: &str, value: Value| check(sql, &Params::from([(name.to_owned(), value)]));
+        for (name, value) in [
+            ("n", Value::Int(1)),
+            ("n", Value::Int(i64::MAX)),
+            ("p", Value::Float(0.0)),
+            ("p", Value::Int(1)),
+            ("side", Value::from("train")),
+            ("free", Value::from("x")),
+            ("other", Value::Null),
+        ] {
+            with(name, value.clone()).unwrap_or_else(|e| panic!("{name} {value:?}: {e}"));
+        }
+        for (name, value, message) in [
+            ("n", Value::Int(-16), "$n is -16; it must be a whole number from 1 up"),
+            ("n", Value::Int(0), "$n is 0; it must be a whole number from 1 up"),
+            ("n", Value::Float(2.5), "$n is 2.5; it must be a whole number from 1 up"),
+            ("n", Value::Null, "$n is null; it must be a whole number from 1 up"),
+            ("p", Value::Float(1.5), "$p is 1.5; it must be a number from 0 to 1"),
+            ("p", Value::Float(f64::NAN), "$p is NaN; it must be a number from 0 to 1"),
+            ("side", Value::from("heldout"), "$side is 'heldout'; it must be 'train' or 'all'"),
+        ] {
+            assert_eq!(with(name, value).unwrap_err().to_string(), message);
+        }
     }
 }

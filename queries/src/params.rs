@@ -5,6 +5,7 @@
 //! planning has no type inside a function call or an `unnest`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, UnaryOperator, Value as Literal, VisitMut, visit_expressions_mut};
@@ -50,6 +51,19 @@ impl Value {
             }
             Self::Text(text) => Expr::Value(Literal::SingleQuotedString(text.clone()).into()),
         })
+    }
+}
+
+/// As a literal of SQL, for messages.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(b) => write!(f, "{b}"),
+            Self::Int(i) => write!(f, "{i}"),
+            Self::Float(x) => write!(f, "{x:?}"),
+            Self::Text(text) => write!(f, "'{text}'"),
+        }
     }
 }
 

@@ -21,7 +21,6 @@ use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
-use playhouse_schemas::Dataset;
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result, nearest};
@@ -40,7 +39,8 @@ const FOOTER_CACHE: usize = 256 << 20;
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Stack of a worker. Plans are trees and planned and run by recursion, whose frames are large in a debug build.
-const STACK: usize = 16 << 20;
+/// Only what is touched takes memory; an expression of some thousand terms touches a lot.
+const STACK: usize = 256 << 20;
 
 /// Returns true when the query should end.
 pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -79,9 +79,29 @@ pub struct TableInfo {
 /// SQL over datasets and tables. The calls block; do not make them from inside an async runtime.
 pub struct Session {
     context: SessionContext,
-    runtime: tokio::runtime::Runtime,
+    runtime: Background,
     memory_limit: Option<usize>,
     stop: Option<Stop>,
+}
+
+/// Threads that are not waited for: a function that has begun on a huge value cannot be stopped, and whoever cancelled
+/// its query must not wait for it.
+struct Background(Option<tokio::runtime::Runtime>);
+
+impl std::ops::Deref for Background {
+    type Target = tokio::runtime::Runtime;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("only drop takes it")
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Session {
@@ -102,6 +122,7 @@ impl Session {
             .enable_all()
             .build()
             .map_err(|e| Error::Internal(format!("cannot start the query threads: {e}")))?;
+        let runtime = Background(Some(runtime));
         let caches = CacheManagerConfig::default()
             .with_file_metadata_cache(Some(footer_cache()))
             .with_metadata_cache_limit(FOOTER_CACHE);
@@ -130,9 +151,7 @@ impl Session {
     /// not a dataset of this format version.
     pub fn register_dataset(&self, schema: &str, root: &Path) -> Result<()> {
         let schema = Some(schema).filter(|s| !s.is_empty());
-        let tables = dataset_tables(root)?;
-        Dataset::open(root)?;
-        for table in tables {
+        for table in dataset_tables(root)?.1 {
             self.register_files(schema, &table.name, &table.files, table.order)?;
         }
         Ok(())
@@ -170,11 +189,14 @@ impl Session {
     /// [library](crate::library) can say `from episodes`.
     ///
     /// # Errors
-    /// [`Error::UnknownTable`] if there is no such table.
+    /// [`Error::UnknownTable`] if there is no such table, [`Error::Cancelled`] if the stop closure says so.
     pub fn alias(&self, name: &str, target: &str) -> Result<()> {
         let reference = TableReference::parse_str(target);
         let found = self.block(target, self.context.table_provider(reference));
-        let provider = found.map_err(|_| self.unknown_table(target, None))?;
+        let provider = found.map_err(|e| match e {
+            Error::Cancelled => e,
+            _ => self.unknown_table(target, None),
+        })?;
         let (schema, table) = match name.split_once('.') {
             Some((schema, table)) => (Some(schema), table),
             None => (None, name),
@@ -211,8 +233,8 @@ impl Session {
     /// Runs `sql` and returns its rows. Dictionary columns come back as their values.
     ///
     /// # Errors
-    /// [`Error::Sql`], [`Error::UnknownTable`], [`Error::Forbidden`], [`Error::MissingParameter`] and
-    /// [`Error::UnusedParameter`] for a wrong question; [`Error::Read`] for unreadable data; [`Error::Memory`] and
+    /// [`Error::Sql`], [`Error::UnknownTable`], [`Error::Forbidden`], [`Error::MissingParameter`],
+    /// [`Error::UnusedParameter`] and [`Error::Parameter`] for a wrong question; [`Error::Read`] for unreadable data; [`Error::Memory`] and
     /// [`Error::Cancelled`] for the limits.
     pub fn query(&self, sql: &str, params: &Params) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 
 use crate::error::{Error, Position, Result, syntax_error};
+use crate::library;
 use crate::params::{Params, bind, placeholder};
 
 /// What a SQL text refers to, found without planning it.
@@ -65,6 +66,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
 /// Parses, checks and binds: what is left has no placeholders.
 pub(crate) fn prepare(sql: &str, params: &Params) -> Result<Statement> {
     let mut statement = parse(sql)?;
+    library::check(sql, params)?;
     match tree_mut(&mut statement) {
         Some(tree) => bind(tree, params)?,
         None => bind(&mut Vec::<datafusion::sql::sqlparser::ast::Expr>::new(), params)?,

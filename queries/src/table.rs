@@ -133,8 +133,9 @@ impl TableProvider for ParquetTable {
         TableType::Base
     }
 
-    /// Files, row groups and pages are pruned and rows filtered while decoding, but a filter is also kept above the
-    /// scan: what a scan skips is an optimisation and never the answer.
+    /// Files, row groups and pages are pruned by their statistics, and rows filtered while decoding. `Inexact` keeps the
+    /// filter in the logical plan; the physical optimizer then moves it into the scan and leaves no `FilterExec` above:
+    /// what the scan lets through is the answer.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }

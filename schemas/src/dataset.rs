@@ -41,15 +41,14 @@ impl Dataset {
         LocalDisk.sync_folder(root).map_err(|e| Error::io(root, "flush", e))?;
         match Self::open(root) {
             Err(Error::NoDataset { .. }) => Ok(Self::with(root, spec.clone())),
-            Ok(existing) if existing.spec == *spec => Ok(existing),
-            Ok(existing) => {
-                let reason = format!(
-                    "holds episodes with {}, which differs from the {} to be written; use another folder",
-                    describe(&existing.spec),
-                    describe(spec)
-                );
-                Err(Error::conflict(root, reason))
-            }
+            Ok(existing) => match existing.spec.difference(spec) {
+                None => Ok(existing),
+                Some(difference) => {
+                    let reason =
+                        format!("what it holds and what is to be written differ in {difference}; use another folder");
+                    Err(Error::conflict(root, reason))
+                }
+            },
             Err(e) => Err(e),
         }
     }
@@ -124,16 +123,26 @@ impl Dataset {
         WindowReader::open(&self.root)
     }
 
-    /// The committed files of a table, in order. Globs over the folder find the same, and orphans after a crash.
+    /// The committed files of every table that the dataset has, in order, from one look at the folder: what `episodes/`
+    /// names. Globs over the folders find the same, and orphans after a crash.
     ///
     /// # Errors
-    /// [`Error::Io`] when a folder cannot be listed.
-    pub fn files(&self, table: Table) -> Result<Vec<PathBuf>> {
-        if table == Table::Frames && self.spec.frames.is_none() {
-            return Ok(Vec::new());
-        }
+    /// [`Error::Io`] when the folder cannot be listed, [`Error::Corrupt`] naming the steps or frames of a committed part
+    /// that are not there.
+    pub fn files(&self) -> Result<Vec<(Table, Vec<PathBuf>)>> {
         let parts = part::list(&self.root, Table::Episodes)?.unwrap_or_default().parts;
-        Ok(parts.iter().map(|name| part::file(&self.root, table, name)).collect())
+        let mut tables = Vec::new();
+        for table in [Table::Episodes, Table::Steps, Table::Frames] {
+            if table == Table::Frames && self.spec.frames.is_none() {
+                continue;
+            }
+            let files: Vec<PathBuf> = parts.iter().map(|name| part::file(&self.root, table, name)).collect();
+            if let Some((file, part)) = files.iter().zip(&parts).find(|(file, _)| !file.is_file()) {
+                return Err(part::missing(file, part));
+            }
+            tables.push((table, files));
+        }
+        Ok(tables)
     }
 
     /// All actions of an episode, `[T, C]`.
@@ -164,17 +173,5 @@ impl Dataset {
         let fresh = Arc::new(self.reader()?);
         *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh.clone());
         read(&fresh)
-    }
-}
-
-/// A spec in a few words, for messages.
-pub(crate) fn describe(spec: &DatasetSpec) -> String {
-    let actions = format!("action space `{}` of {} components", spec.actions.name, spec.actions.len());
-    match &spec.frames {
-        None => format!("{actions} and no frames"),
-        Some(f) => {
-            let resize = f.resize.as_ref().map_or(String::new(), |r| format!(" resized by {r}"));
-            format!("{actions} and {}x{} {:?} frames{resize}", f.width, f.height, f.codec)
-        }
     }
 }

@@ -17,6 +17,11 @@ pub(crate) trait Disk: Send {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Moves a file within its folder, replacing one that is there, in one step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// The same for a name that is not taken: [`io::ErrorKind::AlreadyExists`] if it is. A crash may leave both names.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Waits until no other writer commits to this folder, and keeps them waiting until the file is closed, by a crash
+    /// too. Without an effect on file systems that have no locks.
+    fn lock(&self, folder: &Path) -> io::Result<File>;
     /// Waits until a folder's entries are on the medium.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
     /// Removes a file.
@@ -42,6 +47,28 @@ impl Disk for LocalDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match fs::hard_link(from, to) {
+            Ok(()) => {
+                // The file is in place; an old name that stays is invisible, and `verify` names it.
+                let _ = fs::remove_file(from);
+                Ok(())
+            }
+            // No hard links on this file system: the folder's lock alone keeps two writers apart.
+            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+                fs::rename(from, to)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn lock(&self, folder: &Path) -> io::Result<File> {
+        let folder = File::open(folder)?;
+        // NFS refuses to lock a folder; `rename_new` is then what is left.
+        let _ = folder.lock();
+        Ok(folder)
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {

@@ -96,7 +96,7 @@ pub use frame::{Codec, FrameSpec};
 pub use reader::WindowReader;
 pub use row::EpisodeRow;
 pub use spec::DatasetSpec;
-pub use stats::EpisodeStats;
+pub use stats::{EpisodeStats, action_hash};
 pub use table::Table;
 pub use verify::{Code, Problem, VerifyOptions, VerifyReport, verify, verify_with};
 pub use window::{Window, windows_from_batch};

@@ -4,7 +4,7 @@
 //! <root>/frames/part-000000001200.parquet      one part: the same name in each folder,
 //! <root>/steps/part-000000001200.parquet       the first episode's id in 12 digits
 //! <root>/episodes/part-000000001200.parquet    its rows, in order, say which rows of the other two are whose
-//! <root>/steps/.tmp-part-000000001300          being written, or left by a crash
+//! <root>/steps/.tmp-part-000000001300-4711-0   being written by process 4711, or left by its crash
 //! ```
 //!
 //! A part exists if and only if its file in `episodes/` does. Files without one are orphans that no reader sees.
@@ -12,6 +12,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::table::Table;
@@ -29,9 +30,21 @@ pub(crate) fn file(root: &Path, table: Table, part: &str) -> PathBuf {
     root.join(table.name()).join(format!("{part}.parquet"))
 }
 
-/// A part's file while it is written. It does not end in `.parquet`, so that no glob finds it.
-pub(crate) fn temp_file(root: &Path, table: Table, part: &str) -> PathBuf {
-    root.join(table.name()).join(format!("{TEMP_PREFIX}{part}"))
+/// A name for a part's files while they are written, which no other writer uses: two that begin with the same episode
+/// must not write into one file. It does not end in `.parquet`, so that no glob finds it.
+pub(crate) fn temp_name(part: &str) -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("{TEMP_PREFIX}{part}-{}-{count}", std::process::id())
+}
+
+/// A committed part whose steps or frames are gone.
+pub(crate) fn missing(file: &Path, part: &str) -> Error {
+    let reason = format!(
+        "missing, though episodes/{part}.parquet lists its episodes; restore it from a copy (`playhouse verify` names \
+         all that is missing)"
+    );
+    Error::corrupt(file, reason)
 }
 
 /// What a table's folder holds, sorted by name.

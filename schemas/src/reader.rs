@@ -65,12 +65,11 @@ impl WindowReader {
         for (index, name) in names.into_iter().enumerate() {
             let path = part::file(root, Table::Episodes, &name);
             let (file_spec, rows) = read_episodes(&path, Source::open(&path, Arc::default())?)?;
-            match &spec {
-                Some(first) if *first != file_spec => {
-                    let reason = "its action space or frame spec differs from the other files'; keep datasets apart";
-                    return Err(Error::conflict(&path, reason));
-                }
-                _ => spec = Some(file_spec),
+            let first = spec.get_or_insert_with(|| file_spec.clone());
+            if let Some(difference) = first.difference(&file_spec) {
+                let reason =
+                    format!("the dataset's first file and this one differ in {difference}; keep datasets apart");
+                return Err(Error::conflict(&path, reason));
             }
             let mut first_row = 0;
             for row in rows {
@@ -275,12 +274,12 @@ impl WindowReader {
         let Part { name, rows, .. } = &self.parts[part];
         let path = part::file(&self.root, table, name);
         if !path.exists() {
-            let reason = format!("missing, though episodes/{name}.parquet lists its episodes; restore it from a copy");
-            return Err(Error::corrupt(&path, reason));
+            return Err(part::missing(&path, name));
         }
         let file = ParquetFile::load(&self.handles.get(&path)?, &path, table)?;
-        if file.spec != self.spec {
-            let reason = format!("its action space or frame spec differs from that of episodes/{name}.parquet");
+        if let Some(difference) = self.spec.difference(&file.spec) {
+            let reason =
+                format!("episodes/{name}.parquet and this file differ in {difference}; restore it from a copy");
             return Err(Error::conflict(&path, reason));
         }
         if file.rows() != *rows {

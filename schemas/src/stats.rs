@@ -41,9 +41,14 @@ impl EpisodeStats {
             presses: presses(&actions, space),
             mean_stick_deflection: mean_deflection(&actions, space),
             longest_repeat: longest_repeat(&actions),
-            action_hash: hash_prefix(&blake3::hash(&episode.actions)),
+            action_hash: action_hash(&episode.actions),
         }
     }
+}
+
+/// The column `action_hash` of an episode with these actions (`[T, C]` buckets): equal play, equal hash.
+pub fn action_hash(actions: &[u8]) -> i64 {
+    hash_prefix(&blake3::hash(actions))
 }
 
 /// The column `action_hash` for the hash of an episode's actions.

@@ -8,12 +8,15 @@
 //!   episodes: write,  fsync, rename, fsync folder      <- from here on, and not before, the part exists
 //! ```
 //!
-//! A crash at any instant leaves the parts committed so far, and at most files that no reader looks at: a run that
-//! writes the same episodes again replaces them. An error removes them at once.
+//! A crash at any instant leaves the parts committed so far, and at most files that no reader looks at: temporary ones,
+//! which [`verify`](crate::verify()) removes, and orphans, which a run that writes the same episodes again replaces. An
+//! error removes them at once.
 //!
-//! Several writers may fill one dataset at the same time as long as each has its own ids.
+//! Several writers may fill one dataset at the same time as long as each has its own ids. Of two with the same ids the
+//! first to commit wins: commits take turns (a lock on `episodes/`), and a committed part is never replaced.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::dataset::Dataset;
@@ -91,9 +94,11 @@ impl Writer {
     /// [`flush`](Self::flush) or [`finish`](Self::finish).
     ///
     /// # Errors
-    /// - [`Error::Invalid`], [`Error::Conflict`]: the episode breaks a rule, or its id is taken. It is not added, and
-    ///   the writer goes on.
-    /// - Any other error: the disk failed. The part in flight is lost and removed, and the writer takes no more.
+    /// - [`Error::Invalid`], [`Error::Conflict`] naming the episode: it breaks a rule, or its id was taken when the writer
+    ///   was made. It is not added, and the writer goes on.
+    /// - [`Error::Conflict`] naming a file, when this call commits a part: another writer has committed one of the same
+    ///   name meanwhile. Any other error: the disk failed. After both the part in flight is lost and removed, and the
+    ///   writer takes no more: every further call is [`Error::Conflict`].
     pub fn push(&mut self, episode: Episode) -> Result<()> {
         self.check_usable()?;
         let steps = validate::episode(&episode, &self.spec)?;
@@ -117,7 +122,8 @@ impl Writer {
     /// Commits what was pushed so far, so that a crash cannot lose it.
     ///
     /// # Errors
-    /// The disk failed: see [`push`](Self::push).
+    /// Another writer committed this part, or the disk failed: the part is lost and the writer takes no more, see
+    /// [`push`](Self::push).
     pub fn flush(&mut self) -> Result<()> {
         self.check_usable()?;
         self.guarded(Self::commit)
@@ -126,7 +132,8 @@ impl Writer {
     /// Commits the rest.
     ///
     /// # Errors
-    /// The disk failed: see [`push`](Self::push).
+    /// Another writer committed this part, or the disk failed: the part is lost, and those committed before it stay; see
+    /// [`push`](Self::push).
     pub fn finish(mut self) -> Result<Summary> {
         self.flush()?;
         Ok(self.summary)
@@ -139,7 +146,7 @@ impl Writer {
 
     fn check_usable(&self) -> Result<()> {
         if self.failed {
-            let reason = "an earlier write failed; mend the disk and make a new writer";
+            let reason = "an earlier write failed; mend what it named and make a new writer";
             return Err(Error::conflict(&self.root, reason));
         }
         Ok(())
@@ -169,19 +176,33 @@ impl Writer {
     }
 
     fn commit(&mut self) -> Result<()> {
+        if self.open.is_none() {
+            return Ok(());
+        }
+        let folder = self.root.join(Table::Episodes.name());
+        let _lock = self.disk.lock(&folder).map_err(|e| Error::io(&folder, "lock", e))?;
+        let result = self.publish_all();
+        if result.is_err() {
+            // Under the lock: what bears the part's name is still ours.
+            self.discard();
+        }
+        result
+    }
+
+    fn publish_all(&mut self) -> Result<()> {
         let Some(part) = self.open.as_mut() else { return Ok(()) };
         let index = part::file(&self.root, Table::Episodes, &part.name);
         if index.exists() {
-            return Err(Error::conflict(&index, "another writer committed this part meanwhile; choose other ids"));
+            return Err(taken(&index));
         }
         let (root, disk, spec) = (self.root.as_path(), self.disk.as_ref(), &self.spec);
         if let Some(frames) = part.frames.take() {
             let file = frames.finish(spec)?;
-            publish(disk, root, Table::Frames, &part.name, file, &mut part.published)?;
+            part.publish(disk, root, Table::Frames, file)?;
         }
         for table in [Table::Steps, Table::Episodes] {
             let file = part.write_table(disk, root, table, spec)?;
-            publish(disk, root, table, &part.name, file, &mut part.published)?;
+            part.publish(disk, root, table, file)?;
         }
         self.summary.episodes += part.rows.len() as u64;
         self.summary.steps += part.steps.rows() as u64;
@@ -199,7 +220,7 @@ impl Writer {
             let _ = self.disk.remove(path);
         }
         for table in Table::COMMIT_ORDER {
-            let _ = self.disk.remove(&part::temp_file(&self.root, table, &part.name));
+            let _ = self.disk.remove(&part.temp_file(&self.root, table));
         }
     }
 }
@@ -211,28 +232,15 @@ impl Drop for Writer {
     }
 }
 
-/// Makes a finished temporary file durable, and visible under its own name.
-fn publish(
-    disk: &dyn Disk,
-    root: &Path,
-    table: Table,
-    part: &str,
-    mut file: Box<dyn DiskFile>,
-    published: &mut Vec<PathBuf>,
-) -> Result<()> {
-    let temp = part::temp_file(root, table, part);
-    let target = part::file(root, table, part);
-    file.sync().map_err(|e| Error::io(&temp, "flush", e))?;
-    drop(file);
-    disk.rename(&temp, &target).map_err(|e| Error::io(&target, "rename into place", e))?;
-    published.push(target);
-    let folder = root.join(table.name());
-    disk.sync_folder(&folder).map_err(|e| Error::io(&folder, "flush", e))
+fn taken(index: &Path) -> Error {
+    Error::conflict(index, "another writer committed this part meanwhile; choose other ids")
 }
 
 /// A part being filled.
 struct OpenPart {
     name: String,
+    /// Of its three files until they are published.
+    temp_name: String,
     rows: Vec<EpisodeRow>,
     steps: StepBuffer,
     frames: Option<FrameSink>,
@@ -243,14 +251,38 @@ struct OpenPart {
 impl OpenPart {
     fn new(writer: &Writer, first_id: i64) -> Result<Self> {
         let name = part::name(first_id);
+        let temp_name = part::temp_name(&name);
         let frames = match &writer.spec.frames {
             None => None,
             Some(_) => {
-                let temp = part::temp_file(&writer.root, Table::Frames, &name);
+                let temp = writer.root.join(Table::Frames.name()).join(&temp_name);
                 Some(FrameSink::new(writer.disk.as_ref(), &temp, &writer.spec)?)
             }
         };
-        Ok(Self { name, rows: Vec::new(), steps: StepBuffer::default(), frames, published: Vec::new() })
+        Ok(Self { name, temp_name, rows: Vec::new(), steps: StepBuffer::default(), frames, published: Vec::new() })
+    }
+
+    fn temp_file(&self, root: &Path, table: Table) -> PathBuf {
+        root.join(table.name()).join(&self.temp_name)
+    }
+
+    /// Makes a finished temporary file durable, and visible under its own name.
+    fn publish(&mut self, disk: &dyn Disk, root: &Path, table: Table, mut file: Box<dyn DiskFile>) -> Result<()> {
+        let (temp, target) = (self.temp_file(root, table), part::file(root, table, &self.name));
+        file.sync().map_err(|e| Error::io(&temp, "flush", e))?;
+        drop(file);
+        // Steps and frames may replace orphans of a crash; what `episodes` names is never replaced.
+        let renamed = match table {
+            Table::Episodes => disk.rename_new(&temp, &target),
+            Table::Steps | Table::Frames => disk.rename(&temp, &target),
+        };
+        renamed.map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => taken(&target),
+            _ => Error::io(&target, "rename into place", e),
+        })?;
+        self.published.push(target);
+        let folder = root.join(table.name());
+        disk.sync_folder(&folder).map_err(|e| Error::io(&folder, "flush", e))
     }
 
     fn push(&mut self, episode: Episode, steps: usize, spec: &DatasetSpec) -> Result<()> {
@@ -268,7 +300,7 @@ impl OpenPart {
 
     /// Writes the part's `steps` or `episodes` to a temporary file.
     fn write_table(&self, disk: &dyn Disk, root: &Path, table: Table, spec: &DatasetSpec) -> Result<Box<dyn DiskFile>> {
-        let temp = part::temp_file(root, table, &self.name);
+        let temp = self.temp_file(root, table);
         let mut writer = TableWriter::create(disk, &temp, table, spec)?;
         if table == Table::Episodes {
             writer.write(&row::to_batch(&self.rows, &spec.actions)?)?;

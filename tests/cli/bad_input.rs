@@ -111,7 +111,7 @@ fn damaged_and_foreign_parquet_is_named() {
     let whole = std::fs::read(steps).unwrap();
     std::fs::write(steps, &whole[..whole.len() - 100]).unwrap();
     let file = steps.file_name().unwrap().to_str().unwrap().to_owned();
-    let ran = house.fails(1, &["verify", "play"], &["1 problems"]);
+    let ran = house.fails(1, &["verify", "play"], &["1 problem"]);
     assert!(ran.out.contains(&file) && ran.out.contains("PH003"), "{}", ran.out);
     house.fails(1, &["sql", "--dataset", "play", "select count(*) from steps"], &[&file]);
     std::fs::write(steps, b"not parquet at all").unwrap();
@@ -141,6 +141,50 @@ fn imports_of_other_things_say_what_they_wanted() {
     house.fails(1, &["import", "bleeding-edge", "missing.npz", "human"], &["missing.npz"]);
     house.fails(1, &["import", "bleding-edge", "clip.npz", "human"], &["bleeding-edge"]);
     house.fails(1, &["run", "human", "--set", "source=missing.npz"], &["missing.npz"]);
+}
+
+#[test]
+fn a_value_is_bound_and_never_pasted() {
+    let house = House::new();
+    let pads = |sql: &str, expect: &str| {
+        let pads = query("pads", "select 'left' as pad union all select 'right' as pad");
+        let stages = format!("{pads}{}expect = [{expect}]\n", query("a", sql));
+        house.write("p.toml", &format!("name = \"p\"\n[parameters]\npad = \"left\"\n{stages}"));
+    };
+    let attack = ["run", "p.toml", "--set", "pad=x' or '1'='1"];
+    pads("select * from pads where pad = '${pad}'", "");
+    house.fails(1, &attack, &["stage `a`: its SQL has `${pad}` in it", "write `$pad`, it is bound"]);
+    pads("select * from pads where pad = $pad", "\"select * from a where pad <> $pad\"");
+    house.ok(&attack);
+    assert_eq!(house.rows("select count(*) as n from a")[0]["n"], 0);
+    house.ok(&["run", "p.toml"]);
+    assert_eq!(house.rows("select pad from a")[0]["pad"], "left");
+    pads("select * from pads", "\"select * from a where pad = '${pad}'\"");
+    house.fails(1, &attack, &["stage `a`: its expectation has `${pad}` in it", "write `$pad`, it is bound"]);
+}
+
+#[test]
+fn wrong_expectations_are_found_before_anything_is_recorded() {
+    let house = House::new();
+    let record = "[[stage]]\nname = \"play\"\nkind = \"record\"\nsettings = { map = \"skygarden\", episodes = 3 }\n";
+    let expecting = |sql: &str| {
+        let a = query("a", "select num_steps as amount from play.episodes") + &format!("expect = [\"{sql}\"]\n");
+        pipeline(&house, &[record.to_owned(), a]);
+    };
+    expecting("select amuont from a");
+    house.fails(1, &["run", "p.toml"], &["nothing was started", "stage `a`: expectation", "amuont", "amount"]);
+    assert!(house.outputs("p", "play").is_empty());
+    expecting("select * from paly.episodes where num_steps < 1");
+    house.fails(1, &["plan", "p.toml"], &["its expectation reads `paly.episodes`", "did you mean `play`?"]);
+}
+
+#[test]
+fn a_pipeline_cannot_take_a_name_that_the_home_uses() {
+    let house = House::new();
+    for name in ["lock", "runs", ".tmp-removed-1"] {
+        house.write("p.toml", &format!("name = \"{name}\"\n{}", query("a", "select 1 as x")));
+        house.fails(1, &["run", "p.toml"], &["p.toml:1:", "cannot name a pipeline"]);
+    }
 }
 
 #[test]

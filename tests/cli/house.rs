@@ -1,5 +1,6 @@
 //! A folder to run the program in.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -76,6 +77,25 @@ impl House {
         let mut found: Vec<PathBuf> =
             std::fs::read_dir(folder).map(|entries| entries.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
         found.sort();
+        found
+    }
+
+    /// Every file of a stage's only output by its path, but for its record.
+    pub fn files(&self, pipeline: &str, stage: &str) -> BTreeMap<String, Vec<u8>> {
+        let outputs = self.outputs(pipeline, stage);
+        assert_eq!(outputs.len(), 1, "{outputs:?}");
+        let (mut found, mut folders) = (BTreeMap::new(), outputs.clone());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.file_name().is_none_or(|name| name != "stage.json") {
+                    let name = path.strip_prefix(&outputs[0]).unwrap().display().to_string();
+                    found.insert(name, std::fs::read(path).unwrap());
+                }
+            }
+        }
         found
     }
 

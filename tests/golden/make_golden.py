@@ -4,7 +4,7 @@
     pip install jax==0.10.2 numpy && python3 make_golden.py
 
 The weights, frames and actions are not stored: both sides compute them from the same integer hash (`unit` below, `deterministic`
-in pipeline/agent/src/golden.rs). What is stored: the loss and some logits, the norm and some entries of every parameter's
+in pipeline/agent/src/tests/golden.rs). What is stored: the loss and the logits of one timestep, the norm and some entries of every parameter's
 gradient, and the losses and gradient norms of a few AdamW steps.
 """
 import json
@@ -67,7 +67,7 @@ def parameters():
             linear(at + ".contract", 4 * c, c)
             p[at + ".scale"] = (c,)
     norm("encoder.out.norm", DIMS[-1])
-    linear("encoder.out", DIMS[-1], D)
+    linear("encoder.out", (SIZE // 4 >> len(DIMS) - 1) ** 2 * DIMS[-1], D)
     p["position"] = (T, D)
     for i in range(LAYERS):
         at = f"layers.{i}"
@@ -130,7 +130,7 @@ def forward(p, pixels):
             )
             y = layer_norm(y + p[at + ".depthwise.b"], p, at + ".norm")
             x = x + p[at + ".scale"] * dense(gelu(dense(y, p, at + ".expand")), p, at + ".contract")
-    x = dense(layer_norm(x.mean((1, 2)), p, "encoder.out.norm"), p, "encoder.out").reshape(B, T, D)
+    x = dense(layer_norm(x, p, "encoder.out.norm").reshape(B * T, -1), p, "encoder.out").reshape(B, T, D)
     x = x + p["position"]
     mask = jnp.tril(jnp.ones((T, T), bool))
     for i in range(LAYERS):

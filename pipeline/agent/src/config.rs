@@ -1,10 +1,10 @@
 //! The shape of a model, and the three presets.
 //!
-//! | preset | frame | encoder dims (blocks) | d | layers | heads | FFN | for |
-//! | --- | --- | --- | --- | --- | --- | --- | --- |
-//! | `tiny` | 64 | 16/32/64 (1,1,1) | 128 | 2 | 4 | 512 | two CPU cores, minutes |
-//! | `small` | 128 | 24/48/96 (1,1,2) | 256 | 4 | 4 | 1024 | two CPU cores, overnight |
-//! | `paper` | 128 | 32/64/128/256 (2,2,2,2) | 1024 | 8 | 8 | 4096 | arXiv 2406.04208, 102.8 M parameters |
+//! | preset | frame | encoder dims (blocks) | readout | d | layers | heads | FFN | for |
+//! | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | `tiny` | 64 | 16/32/64 (1,1,1) | flatten | 128 | 2 | 4 | 512 | two CPU cores, minutes |
+//! | `small` | 128 | 24/48/96 (1,1,2) | flatten | 256 | 4 | 4 | 1024 | two CPU cores, overnight |
+//! | `paper` | 128 | 32/64/128/256 (2,2,2,2) | mean | 1024 | 8 | 8 | 4096 | arXiv 2406.04208, 102.8 M parameters |
 
 use std::path::Path;
 
@@ -33,6 +33,8 @@ pub struct ModelConfig {
     pub dims: Vec<usize>,
     /// Blocks of each encoder stage.
     pub depths: Vec<usize>,
+    /// How the last feature map becomes one embedding.
+    pub readout: Readout,
     /// Width of the embedding and of the transformer (d).
     pub width: usize,
     /// Transformer layers.
@@ -45,6 +47,16 @@ pub struct ModelConfig {
     pub context: usize,
     /// The action components, in the action space's order. One categorical head each.
     pub actions: Vec<Component>,
+}
+
+/// How the encoder's last feature map `[P,C]` becomes one embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Readout {
+    /// The mean over P, as ConvNeXt classifies: where a thing is in the picture must have been written into channels before.
+    Mean,
+    /// All of it, P x C values: a shallow encoder that steers by what it sees needs to know where things are.
+    Flatten,
 }
 
 /// One action component as the policy sees it: a categorical.
@@ -68,11 +80,12 @@ impl ModelConfig {
             .iter()
             .map(|c| Component { name: c.name.clone(), values: usize::from(c.cardinality) })
             .collect();
-        let config = |frame_size, dims: &[usize], depths: &[usize], width, layers, heads, ffn| Self {
+        let config = |frame_size, dims: &[usize], depths: &[usize], readout, width, layers, heads, ffn| Self {
             name: name.to_owned(),
             frame_size,
             dims: dims.to_vec(),
             depths: depths.to_vec(),
+            readout,
             width,
             layers,
             heads,
@@ -81,9 +94,9 @@ impl ModelConfig {
             actions,
         };
         Ok(match name {
-            "tiny" => config(64, &[16, 32, 64], &[1, 1, 1], 128, 2, 4, 512),
-            "small" => config(128, &[24, 48, 96], &[1, 1, 2], 256, 4, 4, 1024),
-            "paper" => config(128, &[32, 64, 128, 256], &[2, 2, 2, 2], 1024, 8, 8, 4096),
+            "tiny" => config(64, &[16, 32, 64], &[1, 1, 1], Readout::Flatten, 128, 2, 4, 512),
+            "small" => config(128, &[24, 48, 96], &[1, 1, 2], Readout::Flatten, 256, 4, 4, 1024),
+            "paper" => config(128, &[32, 64, 128, 256], &[2, 2, 2, 2], Readout::Mean, 1024, 8, 8, 4096),
             _ => {
                 return Err(Error::Settings(format!(
                     "there is no model preset \"{name}\"; choose one of {}",
@@ -154,6 +167,15 @@ impl ModelConfig {
     /// Side of stage `stage`'s feature map.
     pub(crate) fn side(&self, stage: usize) -> usize {
         (self.frame_size / STEM_PATCH) >> stage
+    }
+
+    /// Values of a frame that the projection to an embedding reads.
+    pub(crate) fn read_out(&self) -> usize {
+        let last = self.dims.len() - 1;
+        match self.readout {
+            Readout::Mean => self.dims[last],
+            Readout::Flatten => self.side(last) * self.side(last) * self.dims[last],
+        }
     }
 
     /// How many positions are dropped when a rollout's context is full: half of it.

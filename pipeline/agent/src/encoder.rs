@@ -4,7 +4,7 @@
 //! pixels u8 [N,S,S,3] -> 4x4/4 patches, linear, LN            -> [N,P0,C0]      P0 = (S/4)^2
 //!   stage s > 0: LN, 2x2/2 convolution                        -> [N,Ps,Cs]
 //!   block: x + scale * (depthwise 7x7, LN, C->4C, GELU, 4C->C)
-//! mean over P, LN, linear                                     -> [N,d]
+//! mean over P or all of P (see `Readout`), LN over C, linear  -> [N,d]
 //! ```
 //!
 //! Frames are independent, so the work is cut into chunks of [`CHUNK`] frames whose intermediate tensors fit the cache. What the backward
@@ -12,7 +12,7 @@
 
 use playhouse_kernels::{Backend, Bytes, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Readout};
 use crate::view::{Block, Linear, Norm, View};
 
 /// Frames that go through the encoder together.
@@ -96,7 +96,9 @@ pub(crate) struct EncoderActs {
     stem: Tensor,
     stem_norm: NormActs,
     stages: Vec<StageActs>,
-    pooled: Tensor,
+    /// The mean over P, `[N,C]`; only where that is the readout.
+    pooled: Option<Tensor>,
+    /// `[N,C]` or `[N,P,C]`.
     out_norm: NormActs,
 }
 
@@ -135,30 +137,45 @@ impl EncoderActs {
             StageActs { down, blocks }
         };
         let last = config.dims[config.dims.len() - 1];
+        let mean = config.readout == Readout::Mean;
         Self {
             frames,
             stem: b.alloc(pixels(0) * config.dims[0], Kind::Activation),
             stem_norm: NormActs::plan(b, pixels(0), config.dims[0]),
             stages: (0..config.dims.len()).map(|s| stage(b, s)).collect(),
-            pooled: b.alloc(frames * last, Kind::Activation),
-            out_norm: NormActs::plan(b, frames, last),
+            pooled: mean.then(|| b.alloc(frames * last, Kind::Activation)),
+            out_norm: NormActs::plan(b, frames * config.read_out() / last, last),
         }
     }
 
-    /// Bytes of activations that one frame leaves (f32).
+    /// Bytes of activations that one frame leaves (f32), norms' statistics apart.
     pub fn frame_bytes(config: &ModelConfig) -> usize {
         let stage = |s: usize| {
             let values = config.side(s) * config.side(s) * config.dims[s];
-            // A block: depthwise, norm, pre, hidden, contracted, y. The entry: patches and its output; the norm before it.
-            values * (12 * config.depths[s] + 2)
-                + if s > 0 { config.dims[s - 1] * 8 * config.side(s).pow(2) } else { 0 }
+            // The entry: the stem and its norm, or a norm, patches and their output. A block: depthwise, norm, pre, hidden, contracted, y.
+            let entry = match s {
+                0 => 2 * values,
+                _ => 8 * config.side(s).pow(2) * config.dims[s - 1] + values,
+            };
+            entry + 12 * values * config.depths[s]
         };
-        4 * (0..config.dims.len()).map(stage).sum::<usize>()
+        // The last norm, and before it the mean where that is the readout.
+        let end = config.read_out() * if config.readout == Readout::Mean { 2 } else { 1 };
+        4 * ((0..config.dims.len()).map(stage).sum::<usize>() + end)
     }
 
     /// Frames it was planned for.
     pub fn capacity(&self) -> usize {
         self.frames
+    }
+
+    /// What a stage hands on, `[N,P,C]`.
+    fn output(&self, stage: usize) -> Tensor {
+        let stage = &self.stages[stage];
+        match stage.blocks.last() {
+            Some(block) => block.y,
+            None => stage.down.map_or(self.stem_norm.y, |(_, _, y)| y),
+        }
     }
 
     /// The share of frames `start..start + n`.
@@ -188,7 +205,7 @@ impl EncoderActs {
                         .collect(),
                 })
                 .collect(),
-            pooled: cut(self.pooled),
+            pooled: self.pooled.map(cut),
             out_norm: norm(self.out_norm),
         }
     }
@@ -279,9 +296,12 @@ fn forward_chunk(b: &mut dyn Backend, config: &ModelConfig, w: &View, acts: &Enc
             x = acts.y;
         }
     }
-    let last = plane(config, config.dims.len() - 1, n);
-    b.mean_pool_forward(x, acts.pooled, n, last.h * last.w, last.c);
-    acts.out_norm.forward(b, acts.pooled, w.out_norm);
+    if let Some(pooled) = acts.pooled {
+        let last = plane(config, config.dims.len() - 1, n);
+        b.mean_pool_forward(x, pooled, n, last.h * last.w, last.c);
+        x = pooled;
+    }
+    acts.out_norm.forward(b, x, w.out_norm);
     b.linear_forward(acts.out_norm.y, w.out.w, w.out.b, y, gemm(n, w.out), Epilogue::None);
 }
 
@@ -310,12 +330,18 @@ fn backward_chunk(
     let stages = config.dims.len();
     let last = plane(config, stages - 1, n);
 
-    // The end: linear, norm, mean.
-    let (da, db) = (scratch.a.slice(0, n * last.c), scratch.b.slice(0, n * last.c));
+    // The end: linear, norm, and the mean where that is the readout.
+    let da = scratch.a.slice(0, acts.out_norm.y.len());
     b.linear_backward(dy, acts.out_norm.y, w.out.w, Some(da), g.out.w, g.out.b, gemm(n, w.out));
-    acts.out_norm.backward(b, da, acts.pooled, w.out_norm, g.out_norm, db, false);
     let mut dx = scratch.stream.slice(0, last.elements());
-    b.mean_pool_backward(db, dx, n, last.h * last.w, last.c);
+    match acts.pooled {
+        Some(pooled) => {
+            let db = scratch.b.slice(0, pooled.len());
+            acts.out_norm.backward(b, da, pooled, w.out_norm, g.out_norm, db, false);
+            b.mean_pool_backward(db, dx, n, last.h * last.w, last.c);
+        }
+        None => acts.out_norm.backward(b, da, acts.output(stages - 1), w.out_norm, g.out_norm, dx, false),
+    }
 
     for stage in (0..stages).rev() {
         let (w, g, here) = (&w.stages[stage], &g.stages[stage], &acts.stages[stage]);
@@ -333,10 +359,7 @@ fn backward_chunk(
             (w.down, g.down, here.down)
         {
             let before = plane(config, stage - 1, n);
-            let x = match acts.stages[stage - 1].blocks.last() {
-                Some(block) => block.y,
-                None => acts.stages[stage - 1].down.map_or(acts.stem_norm.y, |(_, _, y)| y),
-            };
+            let x = acts.output(stage - 1);
             let d_patches = scratch.hidden.slice(0, patches.len());
             let d_norm = scratch.a.slice(0, before.elements());
             let rows = patches.len() / linear.k;
@@ -373,4 +396,28 @@ fn block_backward(
     acts.norm.backward(b, da, acts.depthwise, w.norm, g.norm, db, false);
     b.depthwise_backward(db, x, w.depthwise.w, da, g.depthwise.w, g.depthwise.b, d);
     b.add_scaled(da, dx, 1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_leaves_as_many_bytes_as_are_said() {
+        for readout in [Readout::Mean, Readout::Flatten] {
+            for preset in ModelConfig::PRESETS {
+                let config = ModelConfig { readout, ..ModelConfig::preset(preset).unwrap() };
+                let acts = EncoderActs::plan(crate::model::backend(1).as_mut(), &config, 2);
+                let mut planned = vec![acts.stem, acts.stem_norm.y, acts.out_norm.y];
+                planned.extend(acts.pooled);
+                for stage in &acts.stages {
+                    planned.extend(stage.down.iter().flat_map(|(norm, patches, y)| [norm.y, *patches, *y]));
+                    let blocks = stage.blocks.iter();
+                    planned.extend(blocks.flat_map(|a| [a.depthwise, a.norm.y, a.pre, a.hidden, a.contracted, a.y]));
+                }
+                let bytes = 4 * planned.iter().map(|t| t.len()).sum::<usize>();
+                assert_eq!(bytes, 2 * EncoderActs::frame_bytes(&config), "{preset} {readout:?}");
+            }
+        }
+    }
 }

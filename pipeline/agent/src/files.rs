@@ -27,8 +27,8 @@ use crate::error::{Error, Result};
 use crate::layout::{Layout, Parameter};
 use crate::report::MetricRow;
 
-/// Version of both files' layout.
-const FORMAT: u32 = 1;
+/// Version of both files' layout, and of [`ModelConfig`] in their headers: raised when an older file cannot be read as a newer one.
+const FORMAT: u32 = 2;
 /// The header's only metadata key.
 const KEY: &str = "playhouse";
 
@@ -78,7 +78,6 @@ impl ModelFile {
         let (tensors, header) = open(path, &bytes)?;
         let header: ModelHeader = serde_json::from_value(header)
             .map_err(|e| Error::corrupt(path, format!("not a model file of this program: {e}")))?;
-        check_format(path, header.format)?;
         header.config.validate()?;
         let layout = Layout::new(&header.config, header.head);
         let mut values = vec![0.0; layout.len()];
@@ -109,7 +108,6 @@ impl Checkpoint {
         let (tensors, header) = open(path, &bytes)?;
         let header: CheckpointHeader = serde_json::from_value(header)
             .map_err(|e| Error::corrupt(path, format!("not a checkpoint of this program: {e}")))?;
-        check_format(path, header.format)?;
         // Through text, as the other one went: reading a float back may move its last bit.
         let run: serde_json::Value = serde_json::from_str(&run.to_string())
             .map_err(|e| Error::Settings(format!("settings cannot be written as JSON: {e}")))?;
@@ -221,7 +219,7 @@ fn write(path: &Path, parts: Vec<Part>, header: &impl Serialize) -> Result<()> {
 
 /// Temporary name, fsync, rename, fsync of the folder.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     let mut name = std::ffi::OsString::from(".tmp-");
     name.push(path.file_name().unwrap_or_default());
@@ -240,11 +238,16 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// The folder that `path` lies in. The parent of a bare file name is the empty path, which cannot be opened.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| Error::io(path, e))
 }
 
-/// Parses a file and its metadata.
+/// Parses a file and its metadata, and checks the format.
 fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(SafeTensors<'a>, serde_json::Value)> {
     let damaged =
         |e: safetensors::SafeTensorError| Error::corrupt(path, format!("not a complete safetensors file: {e}"));
@@ -253,15 +256,15 @@ fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(SafeTensors<'a>, serde_json
     let text = metadata.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
         Error::corrupt(path, format!("the header has no \"{KEY}\" entry: written by another program"))
     })?;
-    let header = serde_json::from_str(text).map_err(|e| Error::corrupt(path, format!("unreadable header: {e}")))?;
-    Ok((tensors, header))
-}
-
-fn check_format(path: &Path, format: u32) -> Result<()> {
-    if format == FORMAT {
-        return Ok(());
+    let header: serde_json::Value =
+        serde_json::from_str(text).map_err(|e| Error::corrupt(path, format!("unreadable header: {e}")))?;
+    // Before anything else in the header: another version may have other fields.
+    let format = &header["format"];
+    if *format != FORMAT {
+        let reason = format!("format version {format}; this program reads {FORMAT}: make the file again");
+        return Err(Error::corrupt(path, reason));
     }
-    Err(Error::corrupt(path, format!("format version {format}; this program reads {FORMAT}: make the file again")))
+    Ok((tensors, header))
 }
 
 fn floats(path: &Path, tensors: &SafeTensors, name: &str, shape: Option<&[usize]>, out: &mut [f32]) -> Result<()> {
@@ -372,6 +375,28 @@ mod tests {
         let other = serde_json::json!({"kind": "test", "lr": 0.2});
         let message = Checkpoint::read(&path, &model.layout, &other).unwrap_err().to_string();
         assert!(message.contains("lr = 0.1") && message.contains("lr = 0.2"), "{message}");
+    }
+
+    #[test]
+    fn another_format_is_named_before_any_field() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m");
+        let model = model();
+        let mut config = serde_json::to_value(&model.config).unwrap();
+        config.as_object_mut().unwrap().remove("readout").unwrap();
+        let old = serde_json::json!({"format": 1, "head": "policy", "config": config});
+        write(&path, named(&model.layout, &model.values, ""), &old).unwrap();
+        let message = ModelFile::read(&path).unwrap_err().to_string();
+        assert!(message.contains("format version 1; this program reads 2"), "{message}");
+        let message = Checkpoint::read(&path, &model.layout, &old).unwrap_err().to_string();
+        assert!(message.contains("format version 1; this program reads 2"), "{message}");
+    }
+
+    #[test]
+    fn a_bare_file_name_lies_in_the_folder_one_works_in() {
+        assert_eq!(folder_of(Path::new("model.safetensors")), Path::new("."));
+        assert_eq!(folder_of(Path::new("runs/model.safetensors")), Path::new("runs"));
+        assert!(File::open(folder_of(Path::new("model.safetensors"))).is_ok());
     }
 
     #[test]

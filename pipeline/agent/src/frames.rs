@@ -10,20 +10,23 @@ pub fn shrink(src: &[u8], from: usize, dst: &mut [u8], to: usize) {
     match from / to {
         1 => dst.copy_from_slice(src),
         2 => halve(src, from, dst),
-        block => {
-            let area = block * block;
-            for y in 0..to {
-                for x in 0..to {
-                    for c in 0..3 {
-                        let mut sum = 0usize;
-                        for j in 0..block {
-                            for i in 0..block {
-                                sum += usize::from(src[((y * block + j) * from + x * block + i) * 3 + c]);
-                            }
-                        }
-                        dst[(y * to + x) * 3 + c] = ((sum + area / 2) / area) as u8;
+        block => average(src, block, dst, to),
+    }
+}
+
+/// Blocks of any size.
+fn average(src: &[u8], block: usize, dst: &mut [u8], to: usize) {
+    let (from, area) = (to * block, block * block);
+    for y in 0..to {
+        for x in 0..to {
+            for c in 0..3 {
+                let mut sum = 0usize;
+                for j in 0..block {
+                    for i in 0..block {
+                        sum += usize::from(src[((y * block + j) * from + x * block + i) * 3 + c]);
                     }
                 }
+                dst[(y * to + x) * 3 + c] = ((sum + area / 2) / area) as u8;
             }
         }
     }
@@ -63,15 +66,19 @@ mod tests {
 
     #[test]
     fn the_fast_path_equals_the_general_one() {
-        let src: Vec<u8> = (0..8 * 8 * 3).map(|i| (i * 37 % 256) as u8).collect();
-        let (mut half, mut quarter, mut direct) = (vec![0; 4 * 4 * 3], vec![0; 2 * 2 * 3], vec![0; 2 * 2 * 3]);
-        shrink(&src, 8, &mut half, 4);
-        shrink(&half, 4, &mut quarter, 2);
-        shrink(&src, 8, &mut direct, 2);
-        // Rounding twice may differ from rounding once by one level, never by more.
-        assert!(quarter.iter().zip(&direct).all(|(&a, &b)| a.abs_diff(b) <= 1));
+        // Sums of four of these leave every remainder, so that every way of rounding is met.
+        let src: Vec<u8> = (0..16 * 16 * 3).map(|i| (i * i * 31 % 257) as u8).collect();
+        let (mut fast, mut general) = (vec![0; 8 * 8 * 3], vec![0; 8 * 8 * 3]);
+        halve(&src, 16, &mut fast);
+        average(&src, 2, &mut general, 8);
+        assert_eq!(fast, general);
+        // Blocks of one are a copy, and blocks of four no other mean than of the four blocks of two, but for rounding twice.
         let mut same = vec![0; src.len()];
-        shrink(&src, 8, &mut same, 8);
+        average(&src, 1, &mut same, 16);
         assert_eq!(same, src);
+        let (mut twice, mut once) = (vec![0; 4 * 4 * 3], vec![0; 4 * 4 * 3]);
+        halve(&fast, 8, &mut twice);
+        shrink(&src, 16, &mut once, 4);
+        assert!(twice.iter().zip(&once).all(|(&a, &b)| a.abs_diff(b) <= 1));
     }
 }

@@ -25,8 +25,8 @@ use crate::train::{Objective, Run};
 /// same call after an interruption of any kind continues it, and ends with the same bytes.
 ///
 /// Metrics: `train/loss`, `train/gradient_norm`, `train/lr` each step; `held_out/loss`, `held_out/prior_loss`, `held_out/accuracy` (share of
-/// components predicted by their mode) and `held_out/loss/<component>`, `held_out/prior_loss/<component>` at each evaluation. All losses
-/// are nats a timestep.
+/// components predicted by their mode) and `held_out/loss/<component>`, `held_out/prior_loss/<component>` at each evaluation; at the end,
+/// with `patience`, `kept_step`. All losses are nats a timestep.
 pub fn imitate(
     config: &ModelConfig,
     init: Option<&Path>,
@@ -37,7 +37,7 @@ pub fn imitate(
     observer: &mut dyn Observer,
 ) -> Result<Report> {
     config.validate()?;
-    settings.validate()?;
+    settings.validate_imitation()?;
     let mut train = Windows::new(train, config, "training windows")?;
     let mut held_out = held_out.map(|source| Windows::new(source, config, "held-out windows")).transpose()?;
     let mut l = Learner::plan(backend(settings.threads), config, Head::Policy);

@@ -50,14 +50,14 @@ mod train;
 mod transformer;
 mod view;
 
-pub use config::{Component, Head, ModelConfig, SOURCE_FRAME};
+pub use config::{Component, Head, ModelConfig, Readout, SOURCE_FRAME};
 pub use environment::{Environment, EpisodeStart};
 pub use error::{Error, Result};
 pub use frames::{shrink, shrink_source};
 pub use imitate::imitate;
 pub use predict::{divergence, evaluate_loss, score};
 pub use reinforce::{Reinforce, RewardFn, reinforce, reinforce_with};
-pub use report::{MetricRow, Observer, Report};
+pub use report::{KEPT_STEP, MetricRow, Observer, Report};
 pub use reward::train_reward;
 pub use rollout::{Actor, Trajectory};
 pub use settings::{Schedule, Training};

@@ -16,6 +16,9 @@ pub trait Observer {
 /// Watches nothing.
 impl Observer for () {}
 
+/// Name of the metric that says which step's weights the model file holds, written where that is not simply the last.
+pub const KEPT_STEP: &str = "kept_step";
+
 /// One number at one step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricRow {
@@ -34,6 +37,9 @@ pub struct Report {
     pub model: PathBuf,
     /// Every metric from the first step on, also those from before an interruption.
     pub metrics: Vec<MetricRow>,
+    /// The step whose weights the model file holds: the last one, or with [`patience`](crate::Training::patience) that of the best
+    /// evaluation.
+    pub kept_step: u64,
 }
 
 impl Report {

@@ -27,7 +27,7 @@ use crate::train::{Objective, Run};
 ///
 /// Metrics: `train/loss`, `train/gradient_norm`, `train/lr` each step; at each evaluation `held_out/loss` (log loss in nats, centering apart),
 /// `held_out/accuracy` = `held_out/correct` / `held_out/pairs` (equal scores count half, ties are apart as `held_out/ties`), `held_out/ece`
-/// and `held_out/margin` (mean of chosen minus rejected).
+/// and `held_out/margin` (mean of chosen minus rejected); at the end, with `patience`, `kept_step`.
 pub fn train_reward(
     config: &ModelConfig,
     init: Option<&Path>,

@@ -51,8 +51,8 @@ pub struct Training {
     pub label_noise: f64,
     /// Reward only: weight of the squared sum of a pair's scores, which pins their free constant (arXiv 2312.09244).
     pub centering: f64,
-    /// Reward only: keep the weights of the evaluation with the lowest held-out log loss, and stop after this many without a better one;
-    /// 0 trains to the end and keeps the last.
+    /// Keep the weights of the evaluation with the lowest held-out loss, and stop after this many without a better one; 0 trains to the
+    /// end and keeps the last.
     pub patience: u64,
     /// Threads to compute with; 0 takes all. Never changes a result.
     #[serde(skip_serializing)]
@@ -97,6 +97,20 @@ impl Training {
         within("beta2", self.beta2, 0.0, 0.99999)?;
         within("label_noise", self.label_noise, 0.0, 0.9)?;
         within("centering", self.centering, 0.0, 10.0)
+    }
+
+    /// As [`Training::validate`], and refuses what imitation would ignore.
+    pub fn validate_imitation(&self) -> Result<()> {
+        self.validate()?;
+        let default = Self::default();
+        let of_rewards =
+            [("label_noise", self.label_noise, default.label_noise), ("centering", self.centering, default.centering)];
+        match of_rewards.into_iter().find(|(_, value, default)| value != default) {
+            Some((name, value, _)) => {
+                Err(Error::Settings(format!("{name} is {value}, but only reward training knows it: leave it out here")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Learning rate of step `step` (counted from 0).

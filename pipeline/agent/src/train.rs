@@ -4,7 +4,7 @@
 //! checkpoint? -> restore
 //! for step: forward, backward, AdamW | meanwhile the next batch is uploaded | losses come back
 //!           every eval_every: held-out metrics      every checkpoint_every: checkpoint (atomic)
-//! end: held-out metrics, checkpoint, model file
+//! end: held-out metrics, checkpoint, model file (the last weights, or the best with `patience`)
 //! ```
 //!
 //! A checkpoint is written after a step's metrics are recorded and before the next step starts, so a killed run repeats whole steps from
@@ -19,7 +19,7 @@ use crate::files::Checkpoint;
 use crate::frozen::Embedded;
 use crate::learner::{Hyper, Learner};
 use crate::model::{Input, Pass};
-use crate::report::{MetricRow, Observer, Report};
+use crate::report::{KEPT_STEP, MetricRow, Observer, Report};
 use crate::sampler::{Sampler, fixed};
 use crate::settings::Training;
 
@@ -57,6 +57,7 @@ pub(crate) struct Run<'a> {
 
 /// Early stopping's memory.
 struct Best {
+    step: u64,
     loss: f64,
     stale: u64,
     weights: Vec<f32>,
@@ -111,12 +112,16 @@ impl Run<'_> {
             ahead(loader, plan, |feed| self.steps(l, pass, objective, feed, &held_out, &mut state, &mut best, o))?;
         }
 
-        if let Some(best) = best.filter(|_| t.patience > 0) {
+        let mut kept_step = state.step;
+        if let Some(best) = best {
             l.b.upload(l.model.weights, &best.weights);
+            kept_step = best.step;
+            // Also as a metric: whoever reads only those must know which held-out values are the model's.
+            state.metrics.push(MetricRow { step: state.step, name: KEPT_STEP.to_owned(), value: kept_step as f64 });
         }
         let model = self.dir.join("model.safetensors");
         l.model.to_file(l.b.as_mut()).write(&model)?;
-        Ok(Report { model, metrics: state.metrics })
+        Ok(Report { model, metrics: state.metrics, kept_step })
     }
 
     /// The held-out items, loaded once and kept.
@@ -267,7 +272,7 @@ impl Run<'_> {
             _ => {
                 let mut weights = vec![0.0; l.model.layout.len()];
                 l.b.download(l.model.weights, &mut weights);
-                *best = Some(Best { loss: row.value, stale: 0, weights });
+                *best = Some(Best { step: row.step, loss: row.value, stale: 0, weights });
             }
         }
         best.as_ref().is_some_and(|b| b.exhausted(self.settings))
@@ -283,7 +288,7 @@ impl Run<'_> {
         l.save_into(state);
         state.numbers.insert("objective".to_owned(), objective.state());
         if let Some(best) = best {
-            state.numbers.insert("best".to_owned(), vec![best.loss, best.stale as f64]);
+            state.numbers.insert("best".to_owned(), vec![best.step as f64, best.loss, best.stale as f64]);
             state.arrays.insert("best".to_owned(), best.weights.clone());
         }
         state.write(&self.checkpoint_path(), &l.model.layout)
@@ -296,7 +301,8 @@ impl Best {
     }
 
     fn restore(checkpoint: &Checkpoint) -> Option<Self> {
-        let [loss, stale] = checkpoint.numbers.get("best")?[..] else { return None };
-        Some(Self { loss, stale: stale as u64, weights: checkpoint.arrays.get("best")?.clone() })
+        let [step, loss, stale] = checkpoint.numbers.get("best")?[..] else { return None };
+        let weights = checkpoint.arrays.get("best")?.clone();
+        Some(Self { step: step as u64, loss, stale: stale as u64, weights })
     }
 }

@@ -194,7 +194,7 @@ Formats:
 
 Examples:
   playhouse import bleeding-edge clip.npz human/
-  playhouse import bleeding-edge clips/ human/ --option hz=10")]
+  playhouse import bleeding-edge clips/ human/ --option sticks=continuous")]
 pub struct ImportArgs {
     /// The source's format
     pub format: String,
@@ -202,7 +202,7 @@ pub struct ImportArgs {
     pub source: PathBuf,
     /// The dataset folder; it is made, or added to
     pub dataset: PathBuf,
-    /// A setting of the format; repeat for more
+    /// A setting: frames=jpeg|png|raw, sticks=buckets|continuous, first_id=N; repeat for more
     #[arg(long, value_name = "NAME=VALUE")]
     pub option: Vec<String>,
 }
@@ -228,7 +228,7 @@ pub struct RecordArgs {
     /// Frame codec: jpeg, png, raw, or none to re-render them from seed and actions
     #[arg(long, default_value = "jpeg")]
     pub frames: String,
-    /// Seed of the first episode
+    /// Seed that decides every episode
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
@@ -243,8 +243,11 @@ Examples:
 
 Exit status 1 if something is wrong and was not repaired.")]
 pub struct VerifyArgs {
-    /// The dataset folder
-    pub dataset: PathBuf,
+    /// A dataset folder, or a stage whose output is one
+    pub dataset: String,
+    /// Take the stage from this pipeline [default: the one that ran last]
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
     /// Remove what no episode belongs to: leftovers of a crash
     #[arg(long)]
     pub repair: bool,
@@ -293,6 +296,9 @@ pub struct EvaluateArgs {
     /// Seed of the episodes; another than that of training keeps the test honest
     #[arg(long, default_value_t = 1_000_003)]
     pub seed: u64,
+    /// Divides the logits: 1 plays as trained, lower is more decided, 0 takes the most probable actions
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f32,
     /// Take the stage from this pipeline [default: the one that ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,

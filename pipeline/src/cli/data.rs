@@ -30,7 +30,10 @@ pub(super) fn import(context: &mut Context, args: &ImportArgs) -> Result<()> {
     let mut options = Table::new();
     for text in &args.option {
         let Some((name, value)) = text.split_once('=') else {
-            return Err(Error::Usage(format!("--option {text}: write it as name=value, as in --option hz=10")).into());
+            return Err(Error::Usage(format!(
+                "--option {text}: write it as name=value, as in --option sticks=continuous"
+            ))
+            .into());
         };
         // What reads as a TOML value is one; everything else is a text.
         let value = toml::from_str::<Table>(&format!("v = {value}"))
@@ -40,10 +43,13 @@ pub(super) fn import(context: &mut Context, args: &ImportArgs) -> Result<()> {
         options.insert(name.trim().to_owned(), value);
     }
     let task = context.console.task("import");
-    let outcome = import::import(&args.format, &args.source, &args.dataset, &options, &task)
+    let imported = import::import(&args.format, &args.source, &args.dataset, &options, &task)
         .with_context(|| format!("import of {}", args.source.display()))?;
     drop(task);
-    tell(context, "imported", &outcome, &args.dataset.display().to_string())
+    let (episodes, steps, skipped) = (imported.episodes, imported.steps, imported.skipped);
+    let there = if skipped > 0 { format!("; {skipped} clips were there already") } else { String::new() };
+    writeln!(context.out, "imported {episodes} episodes, {steps} steps into {}{there}", args.dataset.display())?;
+    Ok(())
 }
 
 /// `playhouse record`
@@ -69,7 +75,8 @@ fn tell(context: &mut Context, verb: &str, outcome: &Outcome, place: &str) -> Re
 
 /// `playhouse verify`
 pub(super) fn verify(context: &mut Context, args: &VerifyArgs) -> Result<()> {
-    let report = verify_with(&args.dataset, VerifyOptions { repair: args.repair, deep: args.deep })?;
+    let root = context.dataset(&args.dataset, args.pipeline.as_deref())?;
+    let report = verify_with(&root, VerifyOptions { repair: args.repair, deep: args.deep })?;
     if args.json {
         json(context.out, &report)?;
     } else {
@@ -78,7 +85,7 @@ pub(super) fn verify(context: &mut Context, args: &VerifyArgs) -> Result<()> {
             writeln!(context.out, "{} {}: {}{done}", problem.code, problem.path.display(), problem.message)?;
         }
         let (parts, episodes, steps) = (report.parts, report.episodes, report.steps);
-        writeln!(context.out, "{parts} parts, {episodes} episodes, {steps} steps, {} frames", report.frames)?;
+        writeln!(context.out, "parts {parts}, episodes {episodes}, steps {steps}, frames {}", report.frames)?;
     }
     let left: Vec<_> = report.problems.iter().filter(|problem| !problem.repaired).collect();
     let fix = match (left.len(), left.iter().any(|problem| problem.code.repairable())) {
@@ -86,7 +93,8 @@ pub(super) fn verify(context: &mut Context, args: &VerifyArgs) -> Result<()> {
         (_, true) if !args.repair => "; --repair removes what no episode belongs to",
         _ => "; the messages say what to do",
     };
-    bail!("{}: {} problems{fix}", args.dataset.display(), left.len())
+    let problems = if left.len() == 1 { "problem" } else { "problems" };
+    bail!("{}: {} {problems}{fix}", root.display(), left.len())
 }
 
 /// `playhouse play`

@@ -14,7 +14,8 @@ use crate::evaluate::evaluate_model;
 pub(super) fn evaluate(context: &mut Context, args: &EvaluateArgs) -> Result<()> {
     let model = model(context, args)?;
     let task = context.console.task("evaluate");
-    let summary = evaluate_model(&model, &args.map, args.episodes, args.seed, context.threads, &task)?;
+    let summary =
+        evaluate_model(&model, &args.map, args.episodes, args.seed, args.temperature, context.threads, &task)?;
     drop(task);
     if args.json {
         json(context.out, &summary)?;

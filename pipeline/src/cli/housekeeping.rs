@@ -5,8 +5,8 @@ use anyhow::{Context as _, Result};
 use super::args::{CleanArgs, DoctorArgs};
 use super::{Context, json};
 use crate::doctor;
-use crate::engine::ledger;
 use crate::engine::store::{Content, files, folders};
+use crate::engine::{Error, ledger};
 
 /// `playhouse doctor`
 pub(super) fn doctor(context: &mut Context, args: &DoctorArgs) -> Result<()> {
@@ -26,7 +26,10 @@ pub(super) fn clean(context: &mut Context, args: &CleanArgs) -> Result<()> {
         writeln!(context.out, "nothing to remove: {} does not exist", home.root().display())?;
         return Ok(());
     }
-    let _lock = home.lock("clean")?;
+    let lock = home.lock("clean")?;
+    if let Some(name) = args.pipeline.as_deref().filter(|name| ledger::latest(&home, name).is_none()) {
+        return Err(Error::Usage(format!("no pipeline `{name}` has run in {}", home.root().display())).into());
+    }
     let (mut outputs, mut bytes) = (0, 0);
     for pipeline in folders(home.root()) {
         let Some(name) = pipeline.file_name().and_then(|n| n.to_str()) else { continue };
@@ -39,13 +42,13 @@ pub(super) fn clean(context: &mut Context, args: &CleanArgs) -> Result<()> {
             let kept = stage.file_name().and_then(|n| n.to_str()).and_then(|n| latest.stages.get(n));
             for dir in folders(&stage) {
                 let used = kept.is_some_and(|all| dir.file_name().is_some_and(|n| all.iter().any(|f| n == f.as_str())));
-                if used || home.content(&dir) == Content::Nothing {
+                if used || home.content(&dir)? == Content::Nothing {
                     continue;
                 }
                 let size: u64 = files(&dir).with_context(|| format!("cannot list {}", dir.display()))?.values().sum();
                 writeln!(context.out, "{:>9}  {}", human(size), dir.display())?;
                 if !args.dry_run {
-                    std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+                    lock.remove(&dir)?;
                 }
                 outputs += 1;
                 bytes += size;

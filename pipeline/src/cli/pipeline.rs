@@ -15,14 +15,14 @@ use crate::engine::run::{Fate, Summary, run as execute, verdict};
 /// Figures of a stage that fit on its line.
 const SHOWN_FIGURES: usize = 4;
 
-fn resolve(context: &Context, args: &PipelineArgs) -> Result<Plan> {
-    let definition = Definition::load(&args.pipeline)?;
-    Ok(Plan::make(&definition, &args.set, &args.select, &context.home)?)
+fn resolve(context: &Context, definition: &Definition, args: &PipelineArgs) -> Result<Plan> {
+    Ok(Plan::make(definition, &args.set, &args.select, &context.home)?)
 }
 
 /// `playhouse plan`
 pub(super) fn plan(context: &mut Context, args: PlanArgs) -> Result<()> {
-    let plan = resolve(context, &args.pipeline)?;
+    let definition = Definition::load(&args.pipeline.pipeline)?;
+    let plan = resolve(context, &definition, &args.pipeline)?;
     if args.json {
         json(context.out, &plan)?;
         return Ok(());
@@ -73,10 +73,13 @@ fn describe(plan: &Plan) -> String {
 
 /// `playhouse run`
 pub(super) fn run(context: &mut Context, args: RunArgs) -> Result<()> {
-    let plan = resolve(context, &args.pipeline)?;
-    context.console.line(head(&plan).trim_end());
+    let definition = Definition::load(&args.pipeline.pipeline)?;
     let options = run_options(context, format!("run {}", args.pipeline.pipeline));
-    let summary = execute(&plan, &context.home, &options, &context.console)?;
+    // Before the plan: what another process finishes in between would be taken for unfinished, and removed.
+    let lock = context.home.lock(&options.command)?;
+    let plan = resolve(context, &definition, &args.pipeline)?;
+    context.console.line(head(&plan).trim_end());
+    let summary = execute(&plan, &lock, &options, &context.console)?;
     write!(context.out, "{}", summarise(&plan, &summary))?;
     verdict(&summary)
 }

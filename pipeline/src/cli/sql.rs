@@ -6,7 +6,6 @@
 //!   --dataset       a folder's episodes, steps, frames, and its sidecars
 //! ```
 
-use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,10 +43,32 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
     for (name, folder) in &question.datasets {
         session.register_dataset(name, folder)?;
     }
-    match question.text.trim().strip_prefix('\\') {
+    let answered = match question.text.trim().strip_prefix('\\') {
         Some(command) => look_up(context.out, &session, command.trim()),
         None => answer(context, &session, &question),
+    };
+    let asks_for_tables = match &answered {
+        Ok(()) => question.text.trim() == "\\d",
+        Err(error) => matches!(error.downcast_ref(), Some(playhouse_queries::Error::UnknownTable { .. })),
+    };
+    if asks_for_tables && session.tables().is_empty() {
+        let why = nothing_here(context.home.root());
+        return match answered {
+            Ok(()) => Err(Error::Usage(why).into()),
+            Err(error) => Err(error.context(why)),
+        };
     }
+    answered
+}
+
+/// Why there are no tables.
+fn nothing_here(home: &Path) -> String {
+    let what = if home.exists() { "is not a folder" } else { "does not exist" };
+    format!(
+        "{} {what}, so no stage's output can be asked (go to the folder where a pipeline ran, name its home with --home, or a \
+         dataset with --dataset)",
+        home.display()
+    )
 }
 
 /// `\d`, `\d TABLE` and `\df`, as in other SQL prompts.
@@ -119,10 +140,13 @@ fn resolve(args: SqlArgs) -> Result<Question> {
         .dataset
         .iter()
         .map(|text| match text.split_once('=') {
-            Some((name, folder)) => (name.to_owned(), PathBuf::from(folder)),
-            None => (String::new(), PathBuf::from(text)),
+            // A folder may have the sign in its name.
+            Some((name, folder)) if !Path::new(text).is_dir() => (name.to_owned(), PathBuf::from(folder)),
+            _ => (String::new(), PathBuf::from(text)),
         })
         .collect();
+    // Some editors put a byte order mark in front of a file.
+    let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
     Ok(Question { text, params, datasets, format, output: args.output })
 }
 
@@ -180,10 +204,15 @@ fn answer(context: &mut Context, session: &Session, question: &Question) -> Resu
     let rows = match question.format {
         Format::Parquet => Some(session.write_parquet(&question.text, &question.params, path)?),
         _ => {
-            let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+            // An older answer stays until this one is whole.
+            let about = || format!("cannot write {}", path.display());
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder).with_context(about)?;
             let mut out = BufWriter::new(file);
             print(&mut out, session, question)?;
-            out.flush().with_context(|| format!("cannot write {}", path.display()))?;
+            let file = out.into_inner().with_context(about)?;
+            file.as_file().sync_all().with_context(about)?;
+            file.persist(path).with_context(about)?;
             None
         }
     };
@@ -210,6 +239,14 @@ fn print(out: &mut dyn Write, session: &Session, question: &Question) -> Result<
         }
         Format::Csv => {
             let rows = session.stream(&question.text, &question.params)?;
+            if let Some(field) = rows.schema().fields().iter().find(|field| field.data_type().is_nested()) {
+                let message = format!(
+                    "column `{}` has parts, which CSV cannot hold: select one, as in {}['bytes'], or use --format json",
+                    field.name(),
+                    field.name()
+                );
+                return Err(Error::Usage(message).into());
+            }
             let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(out);
             // Without rows there is still a header.
             writer.write(&RecordBatch::new_empty(rows.schema()))?;

@@ -10,7 +10,7 @@
 //! [[stage]]
 //! name = "demos"               # also the stage's name in SQL
 //! kind = "query"
-//! sql = "demonstrations"       # a name in sql/, a path ending in .sql, or the text
+//! sql = "demonstrations"       # a name in sql/, a path ending in .sql, or the text; parameters are bound as $target
 //! settings = { dataset = "play", target = "${target}" }
 //! inputs = ["play"]            # only where settings and SQL do not already say so
 //! seed = 1                     # only where it should not be the run's
@@ -55,6 +55,9 @@ pub const KINDS: &[&str] = &[
 
 /// How many definitions may extend each other in a row.
 const MAX_EXTENDS: usize = 8;
+
+/// Names in the home folder that are not a pipeline's.
+const TAKEN: &[&str] = &["runs", "lock"];
 
 /// Names that SQL already uses for something else.
 const RESERVED: &[&str] = &[
@@ -220,10 +223,13 @@ impl Definition {
         })?;
         let name_at = raw.name.span().start;
         let name = raw.name.into_inner();
-        if !is_name(&name, "-_") || name == "runs" {
+        if !is_name(&name, "-_") || TAKEN.contains(&name.as_str()) {
             return Err(origin.at(
                 name_at,
-                format!("`{name}` cannot name a pipeline: use lower-case letters, digits, - and _, starting with a letter (and not `runs`)"),
+                format!(
+                    "`{name}` cannot name a pipeline: use lower-case letters, digits, - and _, starting with a letter (and not `{}`)",
+                    TAKEN.join("` or `")
+                ),
             ));
         }
         let base = raw.extends.map(|base| Self::base(base, &origin, depth)).transpose()?;
@@ -415,7 +421,10 @@ mod tests {
         assert!(error("name = \"p\"\nkind = 3\n").starts_with("p.toml:2: the key `kind` is not known here"));
         assert!(error("name = \"p\"\n[matrix]\nsed = [1]\n[parameters]\nseed = 1\n").contains("did you mean `seed`?"));
         assert!(error("name = \"p\"\n").contains("no stages"));
-        assert!(error("name = \"P p\"\n").starts_with("p.toml:1: `P p` cannot name a pipeline"));
+        for name in ["P p", "runs", "lock", ".tmp-removed-1", ""] {
+            let message = error(&format!("name = \"{name}\"\n"));
+            assert!(message.starts_with(&format!("p.toml:1: `{name}` cannot name a pipeline")), "{message}");
+        }
         assert!(error("name = \"p\"\n[[stage]]\nname = \"metrics\"\nkind = \"record\"").contains("SQL already knows"));
         let twice =
             "name = \"p\"\n[[stage]]\nname = \"a\"\nkind = \"record\"\n[[stage]]\nname = \"a\"\nkind = \"record\"\n";

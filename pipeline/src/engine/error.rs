@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::store::FORMAT;
+
 /// An error of the engine itself. What a stage does wrong arrives as the stage's own error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,6 +28,14 @@ pub enum Error {
         home: PathBuf,
         /// The other process, as it described itself.
         holder: String,
+    },
+    /// An output in the home is of a layout that this version does not know.
+    #[error("{} was made by a newer playhouse (its format is {format}, this one knows {known}); use that one, or give this one its own --home", path.display(), known = FORMAT)]
+    Newer {
+        /// The output's folder.
+        path: PathBuf,
+        /// The format its marker says.
+        format: u32,
     },
     /// The home folder, or something in it, cannot be read or written.
     #[error("cannot {action} {}: {reason}; {help}", path.display())]

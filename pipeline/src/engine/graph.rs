@@ -76,8 +76,7 @@ impl Graph {
         let mut known: BTreeMap<String, String> = BTreeMap::new();
         for node in &mut nodes {
             let inputs = node.inputs.iter().map(|input| (input.as_str(), known[input].as_str())).collect();
-            let unreadable = |e| at(definition, &node.name, format!("cannot read its source: {e}"));
-            node.fingerprint = fingerprint::of(node, &inputs).map_err(unreadable)?;
+            node.fingerprint = fingerprint::of(node, &inputs).map_err(|e| at(definition, &node.name, e.to_string()))?;
             known.insert(node.name.clone(), node.fingerprint.clone());
         }
         let graph = Self { parameters: parameters.clone(), nodes };
@@ -195,8 +194,7 @@ fn resolve_stage(spec: &StageSpec, parameters: &Parameters, names: &BTreeSet<&st
     }
     let mut query = None;
     if let Some(sql) = &spec.sql {
-        let sql = substitute_text(sql, parameters).map_err(fail)?;
-        let (source, text) = find_sql(spec, &sql).map_err(fail)?;
+        let (source, text) = find_sql(spec, sql, parameters).map_err(fail)?;
         let inspection = inspected(&source, &text).map_err(fail)?;
         inputs.extend(query_inputs(&settings, &inspection, names).map_err(fail)?);
         let found = bind(source, text, &inspection, &settings, parameters, seed).map_err(fail)?;
@@ -220,9 +218,14 @@ fn resolve_stage(spec: &StageSpec, parameters: &Parameters, names: &BTreeSet<&st
     }
     let mut expect = Vec::new();
     for text in &spec.expect {
-        let text = substitute_text(text, parameters).map_err(fail)?;
-        let inspection = inspected("expectation", &text).map_err(fail)?;
-        expect.push(bind("expectation".to_owned(), text, &inspection, &settings, parameters, seed).map_err(fail)?);
+        nothing_pasted("its expectation", text).map_err(fail)?;
+        let inspection = inspected("expectation", text).map_err(fail)?;
+        for table in &inspection.tables {
+            stage_of(table, "its expectation", &settings, names).map_err(fail)?;
+        }
+        expect.push(
+            bind("expectation".to_owned(), text.clone(), &inspection, &settings, parameters, seed).map_err(fail)?,
+        );
     }
     Ok(Node {
         name: spec.name.clone(),
@@ -250,8 +253,11 @@ fn known_stage(name: &str, names: &BTreeSet<&str>) -> std::result::Result<String
     }
 }
 
-/// SQL by library name, by path, or as text.
-fn find_sql(spec: &StageSpec, sql: &str) -> std::result::Result<(String, String), String> {
+/// SQL by library name, by path, or as text. Parameters may choose a name or a path; into a text nothing is pasted.
+fn find_sql(spec: &StageSpec, written: &str, parameters: &Parameters) -> std::result::Result<(String, String), String> {
+    let is_text = |sql: &str| sql.trim().contains(char::is_whitespace);
+    let sql = if is_text(written) { written.to_owned() } else { substitute_text(written, parameters)? };
+    let sql = sql.as_str();
     if let Some(text) = library::get(sql) {
         return Ok((sql.to_owned(), text.to_owned()));
     }
@@ -261,10 +267,18 @@ fn find_sql(spec: &StageSpec, sql: &str) -> std::result::Result<(String, String)
             std::fs::read_to_string(&path).map_err(|e| format!("cannot read its SQL from {}: {e}", path.display()))?;
         return Ok((sql.to_owned(), text));
     }
-    if !sql.trim().contains(char::is_whitespace) {
+    if !is_text(sql) {
         return Err(format!("no SQL is called `{sql}`{}", hint(sql, library::names())));
     }
+    nothing_pasted("its SQL", written)?;
     Ok(("text".to_owned(), sql.to_owned()))
+}
+
+/// Refuses `${name}` in SQL: a value pasted into a text could say anything, a bound one is only a value.
+fn nothing_pasted(what: &str, text: &str) -> std::result::Result<(), String> {
+    let Some((_, rest)) = text.split_once("${") else { return Ok(()) };
+    let name = rest.split('}').next().unwrap_or(rest);
+    Err(format!("{what} has `${{{name}}}` in it, but no value is pasted into SQL: write `${name}`, it is bound"))
 }
 
 /// What a text mentions, by the query engine's own parser; nothing is planned and no data is needed.
@@ -279,7 +293,6 @@ fn query_inputs(
     names: &BTreeSet<&str>,
 ) -> std::result::Result<Vec<String>, String> {
     let mut inputs = Vec::new();
-    let mut aliases: BTreeSet<&str> = BTreeSet::new();
     match settings.get("dataset") {
         None => {}
         Some(Value::String(stage)) => inputs.push(known_stage(stage, names)?),
@@ -295,27 +308,41 @@ fn query_inputs(
                     ));
                 };
                 inputs.push(known_stage(target.split('.').next().unwrap_or(target), names)?);
-                aliases.insert(alias);
             }
         }
         Some(other) => return Err(format!("`tables` is a table of alias = \"stage.table\"; this is {other}")),
     }
     for table in &inspection.tables {
-        let (stage, whole) = (table.split('.').next().unwrap_or(table), table.as_str());
-        let dataset_table = settings.contains_key("dataset") && !whole.contains('.');
-        if aliases.contains(whole) || (dataset_table && ["episodes", "steps", "frames"].contains(&whole)) {
-            continue;
-        }
-        if names.contains(stage) {
-            inputs.push(stage.to_owned());
-        } else if let Some(meant) = nearest(stage, names.iter().copied()) {
-            return Err(format!("its SQL reads `{table}`, which is no stage's; did you mean `{meant}`?"));
-        }
+        inputs.extend(stage_of(table, "its SQL", settings, names)?.map(str::to_owned));
     }
     Ok(inputs)
 }
 
-/// Looks up every `$name`: settings first, then the pipeline's parameters, then `$seed`, then the text's own default.
+/// The stage whose table a text reads; none for the names that the settings give. A slip of the finger is named; what
+/// is nowhere near a stage is left to the planner of the query.
+fn stage_of<'a>(
+    table: &'a str,
+    what: &str,
+    settings: &Table,
+    names: &BTreeSet<&str>,
+) -> std::result::Result<Option<&'a str>, String> {
+    let stage = table.split('.').next().unwrap_or(table);
+    let alias = settings.get("tables").and_then(Value::as_table).is_some_and(|tables| tables.contains_key(table));
+    let bare = settings.contains_key("dataset") && ["episodes", "steps", "frames"].contains(&table);
+    if alias || bare {
+        return Ok(None);
+    }
+    if names.contains(stage) {
+        return Ok(Some(stage));
+    }
+    match nearest(stage, names.iter().copied()) {
+        Some(meant) => Err(format!("{what} reads `{table}`, which is no stage's; did you mean `{meant}`?")),
+        None => Ok(None),
+    }
+}
+
+/// Looks up every `$name`: settings first, then the pipeline's parameters, then the text's own default. After the
+/// settings, `$seed` is the stage's seed, which need not be the pipeline's parameter of that name.
 fn bind(
     source: String,
     text: String,
@@ -327,7 +354,7 @@ fn bind(
     let mut defaults = library::defaults(&text);
     let mut bound = Params::new();
     for name in &inspection.parameters {
-        let given = settings.get(name).or_else(|| parameters.get(name));
+        let given = settings.get(name).or_else(|| parameters.get(name).filter(|_| name != "seed"));
         let value = match (given, defaults.remove(name)) {
             (Some(value), _) => sql_value(value)
                 .ok_or_else(|| format!("${name} is {value}; only numbers, texts and true/false can be bound in SQL"))?,
@@ -471,6 +498,55 @@ mod tests {
         assert_eq!(bound["n"], playhouse_queries::Value::Int(1));
         assert_eq!(bound["seed"], playhouse_queries::Value::Int(4));
         assert!(graph(&[("a", "select $m as n")]).unwrap_err().to_string().contains("did you mean `n`?"));
+    }
+
+    fn resolve(stages: &str) -> Result<Graph> {
+        let text = format!("name = \"p\"\n[parameters]\nseed = 1\nwhich = \"windows\"\n{stages}");
+        let definition = Definition::parse("p.toml", None, &text)?;
+        Graph::resolve(&definition, &parameters::resolve(&definition, &[])?[0])
+    }
+
+    #[test]
+    fn a_stage_s_own_seed_is_the_one_that_is_bound() {
+        let stage = |more: &str| {
+            let text = "[[stage]]\nname = \"a\"\nkind = \"query\"\nsql = \"select $seed as s\"\nexpect = [\"select * from a where s <> $seed\"]\n";
+            resolve(&format!("{text}{more}\n")).unwrap().nodes.remove(0)
+        };
+        let bound = |node: &Node| node.query.as_ref().unwrap().parameters["seed"].clone();
+        let (inherited, own, set) = (stage(""), stage("seed = 7"), stage("seed = 7\nsettings = { seed = 9 }"));
+        let int = playhouse_queries::Value::Int;
+        assert_eq!([bound(&inherited), bound(&own), bound(&set)], [int(1), int(7), int(9)]);
+        assert_eq!(own.expect[0].parameters["seed"], int(7));
+        assert_ne!(inherited.fingerprint, own.fingerprint);
+    }
+
+    #[test]
+    fn nothing_is_pasted_into_sql() {
+        let query = |sql: &str| format!("[[stage]]\nname = \"a\"\nkind = \"query\"\nsql = \"{sql}\"\n");
+        let message = |stages: String| resolve(&stages).unwrap_err().to_string();
+        let pasted = message(query("select '${which}' as x"));
+        assert!(pasted.contains("its SQL has `${which}` in it") && pasted.contains("write `$which`"), "{pasted}");
+        let pasted = message(query("select 1 as x") + "expect = [\"select * from a where x > ${seed}\"]\n");
+        assert!(pasted.contains("its expectation has `${seed}` in it"), "{pasted}");
+        // A parameter may choose a text of the library, and may not be one.
+        let play = "[[stage]]\nname = \"play\"\nkind = \"record\"\nsettings = { map = \"skygarden\", episodes = 1 }\n";
+        let chosen = format!("{play}{}settings = {{ dataset = \"play\" }}\n", query("${which}"));
+        assert_eq!(resolve(&chosen).unwrap().node("a").unwrap().query.as_ref().unwrap().source, "windows");
+        let text = chosen.replace("which", "pasted");
+        let definition = format!("name = \"p\"\n[parameters]\npasted = \"select 1 as x\"\n{text}");
+        let definition = Definition::parse("p.toml", None, &definition).unwrap();
+        let error = Graph::resolve(&definition, &definition.parameters).unwrap_err().to_string();
+        assert!(error.contains("its SQL has `${pasted}` in it"), "{error}");
+    }
+
+    #[test]
+    fn a_misspelt_stage_in_an_expectation_finds_the_nearest() {
+        let stage = |expect: &str| {
+            format!("[[stage]]\nname = \"demos\"\nkind = \"query\"\nsql = \"select 1 as x\"\nexpect = [\"{expect}\"]\n")
+        };
+        let error = resolve(&stage("select * from demso")).unwrap_err().to_string();
+        assert!(error.contains("its expectation reads `demso`, which is no stage's; did you mean `demos`?"), "{error}");
+        resolve(&stage("with demso as (select * from demos) select * from demso where x > 1")).unwrap();
     }
 
     #[test]

@@ -110,17 +110,17 @@ impl Plan {
             let chosen = graph.select(select)?;
             let label = parameters::label(run, &varying);
             for node in &graph.nodes {
-                plan.add(home, &graph, node, &label, &chosen);
+                plan.add(home, &graph, node, &label, &chosen)?;
             }
         }
         Ok(plan)
     }
 
-    fn add(&mut self, home: &Home, graph: &Graph, node: &Node, label: &str, chosen: &BTreeSet<String>) {
+    fn add(&mut self, home: &Home, graph: &Graph, node: &Node, label: &str, chosen: &BTreeSet<String>) -> Result<()> {
         let list = if chosen.contains(&node.name) { &mut self.stages } else { &mut self.unselected };
         if let Some(item) = list.iter_mut().find(|i| i.stage == node.name && i.fingerprint == node.fingerprint) {
             item.runs.push(label.to_owned());
-            return;
+            return Ok(());
         }
         let dir = home.stage_dir(&self.pipeline, &node.name, &node.fingerprint);
         let fingerprints = |input: &String| {
@@ -128,7 +128,7 @@ impl Plan {
             (input.clone(), fingerprint)
         };
         let inputs: BTreeMap<String, String> = node.inputs.iter().map(fingerprints).collect();
-        let (state, why, record) = match home.content(&dir) {
+        let (state, why, record) = match home.content(&dir)? {
             Content::Finished(record) if !record.violations.is_empty() => {
                 (State::ToCheck, vec!["its expectations did not hold".to_owned()], Some(*record))
             }
@@ -162,11 +162,28 @@ impl Plan {
             node: node.clone(),
             record,
         });
+        Ok(())
     }
 
     /// The item of a stage's output, selected or not.
     pub fn item(&self, stage: &str, fingerprint: &str) -> Option<&Item> {
         self.stages.iter().chain(&self.unselected).find(|i| i.stage == stage && i.fingerprint == fingerprint)
+    }
+
+    /// What a stage was made from beyond its direct inputs.
+    pub fn further<'a>(&'a self, item: &'a Item) -> Vec<&'a Item> {
+        let direct = |of: &'a Item| of.inputs.iter().filter_map(|(stage, fingerprint)| self.item(stage, fingerprint));
+        let mut found: Vec<&Item> = direct(item).collect();
+        let (inputs, mut next) = (found.len(), 0);
+        while let Some(above) = found.get(next).copied() {
+            for item in direct(above) {
+                if !found.iter().any(|known| known.stage == item.stage) {
+                    found.push(item);
+                }
+            }
+            next += 1;
+        }
+        found.split_off(inputs)
     }
 
     /// True if nothing would run.
@@ -215,7 +232,10 @@ fn changes(earlier: &StageRecord, node: &Node, inputs: &BTreeMap<String, String>
         why.push(format!("input {input} is gone"));
     }
     if why.is_empty() {
-        why.push("its source changed".to_owned());
+        why.push(match node.kind.as_str() {
+            "import" => "its source changed".to_owned(),
+            _ => "what its settings mean changed with this playhouse".to_owned(),
+        });
     }
     why
 }

@@ -21,7 +21,7 @@ use super::error::{Error, chain};
 use super::graph::{Query, shown};
 use super::ledger::{RunRow, StageRow};
 use super::plan::{Item, Plan, State};
-use super::store::{FORMAT, Home, StageRecord, files};
+use super::store::{FORMAT, Home, Lock, StageRecord, files, hashes};
 use super::{catalog, clock, fingerprint, ledger, preflight};
 use crate::progress::{Console, Progress, interrupted};
 use crate::stages::{self, Outcome, StageContext};
@@ -114,9 +114,10 @@ impl Summary {
     }
 }
 
-/// Executes a plan. Errors are those of the home; a stage's failure is in the summary.
-pub fn run(plan: &Plan, home: &Home, options: &Options, console: &Console) -> Result<Summary> {
-    let _lock = home.lock(&options.command)?;
+/// Executes a plan, which must have been made while the lock was held: what it says of the home is acted upon. Errors
+/// are those of the home; a stage's failure is in the summary.
+pub fn run(plan: &Plan, lock: &Lock, options: &Options, console: &Console) -> Result<Summary> {
+    let home = lock.home();
     look_ahead(plan)?;
     ledger::begin(home, plan)?;
     let (began, started) = (Instant::now(), clock::now_us());
@@ -131,7 +132,7 @@ pub fn run(plan: &Plan, home: &Home, options: &Options, console: &Console) -> Re
             None => {
                 announce(console, item, number + 1, plan.stages.len(), options.threads);
                 let console_task = console.task(&item.stage);
-                match execute(plan, item, home, options, &console_task) {
+                match execute(plan, item, lock, options, &console_task) {
                     Ok(record) => (Fate::Done, Some(record)),
                     // Whatever a stage says after the user asked it to stop, it says because of that.
                     Err(_) if interrupted() => (Fate::Interrupted, None),
@@ -159,9 +160,6 @@ pub fn run(plan: &Plan, home: &Home, options: &Options, console: &Console) -> Re
 
 /// Refuses to begin what is known to fail.
 fn look_ahead(plan: &Plan) -> Result<()> {
-    if !plan.stages.iter().any(|item| item.node.query.is_some() && item.state != State::Cached) {
-        return Ok(());
-    }
     let problems = preflight::check(plan)?;
     if problems.is_empty() {
         return Ok(());
@@ -214,17 +212,17 @@ fn tell(console: &Console, item: &Item, fate: &Fate, seconds: f64) {
     match fate {
         Fate::Cached => {}
         Fate::Done => console.line(&format!("      done in {}", clock::duration(seconds))),
-        Fate::Failed(why) => console.line(&format!("      FAILED: {why}")),
+        Fate::Failed(why) => console.error(&format!("      {} FAILED: {why}", item.stage)),
         Fate::Skipped(why) => console.line(&format!("      {} skipped: {why}", item.stage)),
         Fate::Interrupted => console.line(&format!("      {} stopped", item.stage)),
     }
 }
 
 /// Runs one stage to its finished marker.
-fn execute(plan: &Plan, item: &Item, home: &Home, options: &Options, progress: &dyn Progress) -> Result<StageRecord> {
+fn execute(plan: &Plan, item: &Item, lock: &Lock, options: &Options, progress: &dyn Progress) -> Result<StageRecord> {
     let started = clock::now_us();
     let since = Instant::now();
-    let dir = prepare(item)?;
+    let dir = prepare(item, lock)?;
     let session = Session::new(&SessionOptions {
         threads: Some(options.threads),
         memory_limit: options.memory_limit,
@@ -238,10 +236,15 @@ fn execute(plan: &Plan, item: &Item, home: &Home, options: &Options, progress: &
     for (stage, dir) in &inputs {
         catalog::register(&session, stage, dir)?;
     }
+    if item.node.query.is_some() {
+        catalog::register_aliases(&session, &item.node.settings, &|stage| inputs.get(stage).cloned())?;
+    }
     let mut record = match (&item.record, item.state) {
         (Some(record), State::ToCheck) => record.clone(),
         _ => {
             let outcome = work(item, &dir, &inputs, &session, options, progress)?;
+            let about = || format!("cannot list {}", dir.display());
+            let files = files(&dir).with_context(about)?;
             StageRecord {
                 format: FORMAT,
                 pipeline: plan.pipeline.clone(),
@@ -264,7 +267,8 @@ fn execute(plan: &Plan, item: &Item, home: &Home, options: &Options, progress: &
                 seconds: since.elapsed().as_secs_f64(),
                 rows: outcome.rows,
                 figures: outcome.figures,
-                files: files(&dir).with_context(|| format!("cannot list {}", dir.display()))?,
+                hashes: hashes(&dir, &files).with_context(about)?,
+                files,
                 expectations: String::new(),
                 violations: Vec::new(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -273,7 +277,7 @@ fn execute(plan: &Plan, item: &Item, home: &Home, options: &Options, progress: &
     };
     record.violations = expectations(plan, item, &session)?;
     record.expectations = fingerprint::expectations(&item.node);
-    home.finish(&dir, &record)?;
+    lock.home().finish(&dir, &record)?;
     if !record.violations.is_empty() {
         bail!(
             "{}\n      its output stays in {}; correct the stage or the expectation and run again",
@@ -285,12 +289,12 @@ fn execute(plan: &Plan, item: &Item, home: &Home, options: &Options, progress: &
 }
 
 /// The stage's folder, there and free of a damaged output.
-fn prepare(item: &Item) -> Result<PathBuf> {
+fn prepare(item: &Item, lock: &Lock) -> Result<PathBuf> {
     let dir = item.dir.clone();
-    let about = || format!("cannot prepare {}; check who may write there and whether the disk is full", dir.display());
     if item.state == State::ToRun && dir.exists() {
-        std::fs::remove_dir_all(&dir).with_context(about)?;
+        lock.remove(&dir)?;
     }
+    let about = || format!("cannot prepare {}; check who may write there and whether the disk is full", dir.display());
     std::fs::create_dir_all(&dir).with_context(about)?;
     Ok(dir)
 }
@@ -305,7 +309,6 @@ fn work(
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     if let Some(query) = &item.node.query {
-        catalog::register_aliases(session, &item.node.settings, &|stage| inputs.get(stage).cloned())?;
         let rows = session
             .write_parquet(&query.text, &query.parameters, &dir.join("table.parquet"))
             .with_context(|| format!("SQL of stage `{}` ({})", item.stage, query.source))?;
@@ -333,17 +336,9 @@ fn expectations(plan: &Plan, item: &Item, session: &Session) -> Result<Vec<Strin
         return Ok(Vec::new());
     }
     catalog::register(session, &item.stage, &item.dir)?;
-    // Ancestors further up are there for expectations only: nearer names, registered already, win.
-    let mut open: Vec<&Item> = vec![item];
-    let mut seen: BTreeSet<&str> = item.inputs.keys().map(String::as_str).collect();
-    while let Some(next) = open.pop() {
-        for (stage, fingerprint) in &next.inputs {
-            let Some(above) = plan.item(stage, fingerprint) else { continue };
-            if seen.insert(stage) {
-                catalog::register(session, stage, &above.dir)?;
-            }
-            open.push(above);
-        }
+    // Those further up are there for expectations only.
+    for above in plan.further(item) {
+        catalog::register(session, &above.stage, &above.dir)?;
     }
     let mut violations = Vec::new();
     for query in &item.node.expect {
@@ -356,11 +351,15 @@ fn expectations(plan: &Plan, item: &Item, session: &Session) -> Result<Vec<Strin
     Ok(violations)
 }
 
+/// The text of an expectation as it is run: one row more than is shown tells that there are more.
+pub(super) fn limited(expectation: &Query) -> String {
+    let text = expectation.text.trim().trim_end_matches(';');
+    format!("select * from (\n{text}\n) as offending limit {}", SHOWN_ROWS + 1)
+}
+
 /// Runs one expectation; the rows it returns are the violation.
 fn violation(session: &Session, query: &Query) -> Result<Option<String>> {
-    let text = query.text.trim().trim_end_matches(';');
-    let limited = format!("select * from (\n{text}\n) as offending limit {}", SHOWN_ROWS + 1);
-    let batches = session.query(&limited, &query.parameters)?;
+    let batches = session.query(&limited(query), &query.parameters)?;
     let rows: usize = batches.iter().map(|b| b.num_rows()).sum();
     if rows == 0 {
         return Ok(None);
@@ -368,6 +367,7 @@ fn violation(session: &Session, query: &Query) -> Result<Option<String>> {
     let shown = arrow::compute::concat_batches(&batches[0].schema(), &batches)?;
     let table = Session::format_table(&[shown.slice(0, rows.min(SHOWN_ROWS))])?;
     let count = if rows > SHOWN_ROWS { format!("more than {SHOWN_ROWS} rows") } else { format!("{rows} rows") };
+    let text = query.text.trim().trim_end_matches(';');
     Ok(Some(format!("expectation violated: `{text}` must return no rows and returned {count}:\n{table}")))
 }
 

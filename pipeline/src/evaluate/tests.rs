@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use playhouse_agent::{Component, ModelConfig, Training, imitate};
+use playhouse_agent::{Component, ModelConfig, Readout, Training, imitate};
 
 use super::*;
 use crate::progress::Silent;
@@ -19,6 +19,7 @@ pub fn small_model(dir: &Path, seed: u64) -> PathBuf {
         frame_size: 32,
         dims: vec![4],
         depths: vec![1],
+        readout: Readout::Mean,
         width: 8,
         layers: 1,
         heads: 1,
@@ -27,7 +28,7 @@ pub fn small_model(dir: &Path, seed: u64) -> PathBuf {
         actions: actions.iter().map(|c| Component { name: c.name.clone(), values: c.cardinality.into() }).collect(),
     };
     let windows = vec![Window { episode_id: 0, t_start: 0, length: 8, weight: 1.0 }];
-    let mut source = Windows::open(&data, windows, Role::Imitation, 32, 0).unwrap();
+    let mut source = Windows::open(&data, windows, Role::Whole, 32, 0).unwrap();
     let training = Training { steps: 1, batch: 1, seed, threads: 2, ..Training::default() };
     let run = dir.join(format!("model-{seed}"));
     std::fs::create_dir_all(&run).unwrap();

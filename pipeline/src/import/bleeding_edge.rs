@@ -16,7 +16,9 @@ use std::path::Path;
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use playhouse_schemas::{ActionSource, ActionSpace, Dataset, DatasetSpec, Episode, FrameSpec, Kind, Pose};
+use playhouse_schemas::{
+    ActionSource, ActionSpace, Dataset, DatasetSpec, Episode, EpisodeRow, FrameSpec, Kind, Pose, action_hash,
+};
 use rayon::prelude::*;
 
 use super::npz::{Archive, Member};
@@ -30,6 +32,10 @@ const ACTIONS: usize = 16;
 const STATES: usize = 56;
 /// An episode is committed as a whole, so one of many hours is refused (100,000 steps = 2.8 hours).
 const MAX_STEPS: usize = 100_000;
+/// What imported episodes say of their origin.
+const SOURCE: &str = "bleeding-edge";
+/// Clips are committed this often, so that a stop or a kill loses little; a clip of a minute has about 5 MB of images.
+const COMMIT_EVERY: u64 = 16;
 /// Images read before they are resized and encoded on all cores: 10 MB.
 const BATCH: usize = 64;
 /// Positions are stored as a fraction of this.
@@ -52,8 +58,10 @@ pub fn import(request: &Request, progress: &dyn Progress) -> Result<Imported, Er
     };
     let dataset =
         Dataset::create(&request.dataset, &DatasetSpec { actions: actions.clone(), frames: Some(frames.clone()) })?;
-    let present: Vec<i64> = dataset.episodes()?.iter().map(|row| row.episode_id).collect();
-    let first_id = request.options.first_id.unwrap_or_else(|| present.iter().max().map_or(0, |last| last + 1));
+    let present = dataset.episodes()?;
+    let first_id =
+        request.options.first_id.unwrap_or_else(|| present.iter().map(|row| row.episode_id + 1).max().unwrap_or(0));
+    let there = |found: &dyn Fn(&&EpisodeRow) -> bool| present.iter().find(found).map(|row| row.episode_id);
 
     let mut writer = dataset.writer()?;
     let mut imported = Imported::default();
@@ -62,15 +70,28 @@ pub fn import(request: &Request, progress: &dyn Progress) -> Result<Imported, Er
             return Err(Error::Stopped);
         }
         progress.update(index as u64, clips.len() as u64, "clips");
-        let episode_id = first_id + index as i64;
-        if request.resume && present.contains(&episode_id) {
+        let place = if request.resume { index as u64 } else { imported.episodes };
+        let episode_id = first_id + place as i64;
+        if request.resume && there(&|row| row.episode_id == episode_id).is_some() {
             imported.skipped += 1;
             continue;
         }
-        let episode = read_clip(path, episode_id, &actions, &frames, request.options.sticks, progress)?;
+        let mut archive = Archive::open(path)?;
+        let played = read_actions(path, &mut archive, &actions, request.options.sticks)?;
+        let hash = action_hash(&played);
+        let known = |row: &&EpisodeRow| row.source == SOURCE && row.stats.action_hash == hash;
+        if let Some(known) = there(&known).filter(|_| !request.resume) {
+            progress.note(&format!("{}: is episode {known} already", path.display()));
+            imported.skipped += 1;
+            continue;
+        }
+        let episode = read_clip(path, archive, episode_id, played, &frames, progress)?;
         imported.episodes += 1;
         imported.steps += episode.num_steps(&actions) as u64;
         writer.push(episode)?;
+        if (place + 1).is_multiple_of(COMMIT_EVERY) {
+            writer.flush()?;
+        }
     }
     writer.finish()?;
     progress.update(clips.len() as u64, clips.len() as u64, "clips");
@@ -79,14 +100,12 @@ pub fn import(request: &Request, progress: &dyn Progress) -> Result<Imported, Er
 
 fn read_clip(
     path: &Path,
+    mut archive: Archive,
     episode_id: i64,
-    space: &ActionSpace,
+    actions: Vec<u8>,
     spec: &FrameSpec,
-    sticks: Sticks,
     progress: &dyn Progress,
 ) -> Result<Episode, Error> {
-    let mut archive = Archive::open(path)?;
-    let actions = read_actions(path, &mut archive, space, sticks)?;
     let steps = actions.len() / ACTIONS;
     let poses = if archive.has("states") { read_poses(&mut archive, steps)? } else { Vec::new() };
     let images = archive.member("images")?;
@@ -100,7 +119,7 @@ fn read_clip(
     let frames = read_images(images, steps, spec)?;
     Ok(Episode {
         episode_id,
-        source: "bleeding-edge".into(),
+        source: SOURCE.into(),
         map: None,
         player: None,
         policy: None,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use playhouse_schemas::Codec;
 
 use crate::progress::Progress;
-use crate::stages::{self, Outcome};
+use crate::stages;
 
 pub mod bleeding_edge;
 mod npz;
@@ -91,7 +91,7 @@ pub enum Error {
         problem: String,
     },
     /// The user asked to stop; what is committed stays.
-    #[error("stopped; the episodes imported so far are kept, run again to continue")]
+    #[error("stopped; the clips imported so far are kept, and the same command goes on with the others")]
     Stopped,
     /// The dataset could not be written.
     #[error(transparent)]
@@ -109,7 +109,8 @@ pub struct Request {
     pub dataset: PathBuf,
     /// How.
     pub options: Options,
-    /// Skip clips whose episode is already there, instead of calling it a conflict.
+    /// The dataset is this import's own: clip i is episode `first_id + i`, and what is there is skipped. Otherwise clips
+    /// are added, except those whose actions an imported episode of the dataset already has.
     pub resume: bool,
 }
 
@@ -181,7 +182,7 @@ pub fn run(request: &Request, progress: &dyn Progress) -> Result<Imported, Error
     }
 }
 
-/// Imports from the command line: `settings` are [`Options`], and new clips are added after the dataset's last episode.
+/// Imports from the command line: `settings` are [`Options`], and clips that the dataset lacks are added after its last episode.
 ///
 /// # Errors
 /// An unknown setting, or whatever [`run`] meets.
@@ -191,16 +192,14 @@ pub fn import(
     dataset: &Path,
     settings: &toml::Table,
     progress: &dyn Progress,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<Imported> {
     let options = stages::parse("import", settings)?;
     let (format, source, dataset) = (format.to_owned(), source.to_owned(), dataset.to_owned());
-    let imported = run(&Request { format, source, dataset, options, resume: false }, progress)?;
-    let rows = [("episodes", imported.episodes), ("steps", imported.steps)];
-    Ok(Outcome { rows: rows.map(|(name, rows)| (name.to_owned(), rows)).into(), ..Outcome::default() })
+    Ok(run(&Request { format, source, dataset, options, resume: false }, progress)?)
 }
 
 /// The `.npz` files at or below `source`, sorted by path.
-fn clips(source: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn clips(source: &Path) -> Result<Vec<PathBuf>, Error> {
     let read = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Read { path, source }

@@ -134,10 +134,17 @@ fn folders_are_read_in_order_and_resume() {
     let mut again = request(clips, data.clone(), true);
     again.options.first_id = Some(0);
     assert_eq!(run(&again, &Silent).unwrap(), Imported { episodes: 1, steps: 4, skipped: 2 });
+    // Added to what is there, the same play is known by its actions; another play under a taken id is a conflict.
     again.resume = false;
+    assert_eq!(run(&again, &Silent).unwrap(), Imported { episodes: 0, steps: 0, skipped: 3 });
+    let mut other = clip();
+    other.actions.1[12] = 6.0;
+    other.write(&again.source.join("d.npz"));
     assert!(matches!(run(&again, &Silent), Err(Error::Dataset(_))), "an id twice is a conflict");
+    again.options.first_id = None;
+    assert_eq!(run(&again, &Silent).unwrap(), Imported { episodes: 1, steps: 4, skipped: 3 });
     let ids: Vec<i64> = Dataset::open(&data).unwrap().episodes().unwrap().iter().map(|row| row.episode_id).collect();
-    assert_eq!(ids, [0, 1, 2]);
+    assert_eq!(ids, [0, 1, 2, 3]);
 }
 
 #[test]

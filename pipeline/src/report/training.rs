@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use playhouse_agent::MetricRow;
+use playhouse_agent::{KEPT_STEP, MetricRow};
 use playhouse_schemas::Dataset;
 
 use super::chart::{Range, Series, Stroke, curves, pad_colour, ranges};
@@ -104,8 +104,8 @@ impl Curves {
         }
         if losses {
             for (stage, metrics) in &self.stages {
-                let Some(loss) = last(metrics, "held_out/loss") else { continue };
-                let prior = last(metrics, "held_out/prior_loss");
+                let Some(loss) = kept(metrics, "held_out/loss") else { continue };
+                let prior = kept(metrics, "held_out/prior_loss");
                 let prior = prior.map_or(String::new(), |prior| format!("; the action prior: {prior:.2}"));
                 tiles.push((format!("{loss:.2}"), format!("nats a step on held-out windows, {}{prior}", Text(stage))));
             }
@@ -122,7 +122,7 @@ impl Curves {
     /// Pairwise accuracy on held-out pairs, with its interval.
     fn accuracy(&self) -> Option<Share> {
         let (_, metrics) = self.reward.as_ref()?;
-        let (correct, pairs) = (last(metrics, "held_out/correct")?, last(metrics, "held_out/pairs")?);
+        let (correct, pairs) = (kept(metrics, "held_out/correct")?, kept(metrics, "held_out/pairs")?);
         Some(Share::new(correct.round() as u64, pairs.round() as u64))
     }
 
@@ -200,8 +200,11 @@ fn points(metrics: &[MetricRow], name: &str) -> Vec<(f64, f64)> {
     shares.into_iter().map(|(step, share)| (step as f64, share)).collect()
 }
 
-fn last(metrics: &[MetricRow], name: &str) -> Option<f64> {
-    metrics.iter().rev().find(|row| row.name == name).map(|row| row.value)
+/// A held-out metric of the weights in the model file: the last ones, unless early stopping kept those of another step.
+fn kept(metrics: &[MetricRow], name: &str) -> Option<f64> {
+    let last = |name: &str, by: u64| metrics.iter().rev().find(|row| row.name == name && row.step <= by);
+    let step = last(KEPT_STEP, u64::MAX).map_or(u64::MAX, |row| row.value as u64);
+    last(name, step).map(|row| row.value)
 }
 
 /// The scores that a reward stage gave to datasets, by the outcomes in them.
@@ -241,4 +244,25 @@ fn by_outcome<'a>(title: &str, rewards: impl Iterator<Item = (&'a str, f32)>) ->
         })
         .collect();
     ranges(title, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_belongs_to_the_weights_that_were_kept() {
+        let row = |step, name: &str, value| MetricRow { step, name: name.into(), value };
+        let mut metrics = vec![row(10, "held_out/loss", 1.0), row(20, "held_out/loss", 2.0)];
+        metrics.extend([(10, 9.0), (20, 5.0)].map(|(step, correct)| row(step, "held_out/correct", correct)));
+        metrics.extend([10, 20].map(|step| row(step, "held_out/pairs", 10.0)));
+        let shown = |metrics: &[MetricRow]| {
+            let stage = ("stage".to_owned(), metrics.to_vec());
+            let curves = Curves { stages: vec![stage.clone()], reward: Some(stage) };
+            curves.tiles(&Inputs::default(), true).into_iter().map(|(figure, _)| figure).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&metrics), [percent(0.5), "2.00".to_owned()], "trained to the end");
+        metrics.push(row(20, KEPT_STEP, 10.0));
+        assert_eq!(shown(&metrics), [percent(0.9), "1.00".to_owned()]);
+    }
 }

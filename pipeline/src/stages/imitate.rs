@@ -39,7 +39,7 @@ pub struct Imitate {
 }
 
 impl Stage for Imitate {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let (inputs, training) = settings::split::<Inputs, Training>(stage, table)?;
@@ -53,15 +53,18 @@ impl Stage for Imitate {
         [Some(data), Some(windows), held_out.as_ref(), init.as_ref()].into_iter().flatten().cloned().collect()
     }
 
+    fn resolved(settings: &toml::Table) -> String {
+        super::training_meaning(settings)
+    }
+
     fn run(self, ctx: &StageContext) -> Result<Outcome> {
         let Imitate { inputs, training } = self;
         let init = inputs.init.as_deref().map(|stage| ctx.model(stage)).transpose()?;
         let config = super::model_config(inputs.model.as_deref(), init.as_deref())?;
         let training = Training { seed: ctx.training_seed(training.seed), threads: ctx.threads, ..training };
         let data = ctx.dataset(&inputs.data)?;
-        let open = |stage: &str, cache| {
-            Windows::from_table(&data, &ctx.query(stage)?, Role::Imitation, config.frame_size, cache)
-        };
+        let open =
+            |stage: &str, cache| Windows::from_table(&data, &ctx.query(stage)?, Role::Whole, config.frame_size, cache);
         let mut train = open(&inputs.windows, TRAINING_CACHE)?;
         let mut held_out = inputs.held_out.as_deref().map(|stage| open(stage, HELD_OUT_CACHE)).transpose()?;
         let held_out = held_out.as_mut().map(|windows| windows as &mut dyn WindowSource);

@@ -57,6 +57,11 @@ impl Stage for Label {
         vec![self.data.clone(), self.pairs.clone()]
     }
 
+    fn resolved(settings: &toml::Table) -> String {
+        let rule = settings.get("rule").and_then(|rule| rule.as_str()).unwrap_or_default();
+        library::get(rule).unwrap_or(rule).to_owned()
+    }
+
     fn run(self, ctx: &StageContext) -> Result<Outcome> {
         let batches = ctx.session.query(&self.rule, &Params::new()).context("rule")?;
         let judged = judgments(&batches, &self.annotator).context("rule")?;

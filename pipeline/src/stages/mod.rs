@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use playhouse_agent::{ModelConfig, Report};
+use playhouse_agent::{MetricRow, ModelConfig, Report, Training};
 use playhouse_queries::Session;
 use playhouse_schemas::Dataset;
 
@@ -89,6 +89,12 @@ trait Stage: Sized {
     /// The stages the settings refer to.
     fn inputs(&self) -> Vec<String>;
 
+    /// What the settings mean beyond what they say: defaults, presets, texts of the library. Part of the fingerprint,
+    /// so that outputs made with another meaning are not taken for this one's.
+    fn resolved(_settings: &toml::Table) -> String {
+        String::new()
+    }
+
     /// Does the work, from the last committed state in the context's folder.
     fn run(self, context: &StageContext) -> Result<Outcome>;
 }
@@ -114,6 +120,14 @@ macro_rules! kinds {
             match kind {
                 $($kind => <$stage>::VERSION,)*
                 _ => 0,
+            }
+        }
+
+        /// What a stage's settings mean beyond what they say: part of its fingerprint.
+        pub fn resolved(kind: &str, settings: &toml::Table) -> String {
+            match kind {
+                $($kind => <$stage>::resolved(settings),)*
+                _ => String::new(),
             }
         }
 
@@ -207,9 +221,16 @@ fn model_config(model: Option<&str>, init: Option<&Path>) -> Result<ModelConfig>
     }
 }
 
-/// The last value of every metric.
+/// What the settings of a training stage mean: the algorithm's defaults, and the preset's shape if it names one.
+fn training_meaning(settings: &toml::Table) -> String {
+    let preset = settings.get("model").and_then(|name| name.as_str()).and_then(|name| ModelConfig::preset(name).ok());
+    serde_json::json!({ "defaults": Training::default(), "model": preset }).to_string()
+}
+
+/// The last value of every metric; what was measured on held-out data is that of the weights in the model file.
 fn training_outcome(report: &Report) -> Outcome {
-    let figures = report.metrics.iter().map(|row| (row.name.clone(), row.value)).collect();
+    let counts = |row: &&MetricRow| !row.name.starts_with("held_out/") || row.step == report.kept_step;
+    let figures = report.metrics.iter().filter(counts).map(|row| (row.name.clone(), row.value)).collect();
     let rows = [("metrics".to_owned(), report.metrics.len() as u64)].into();
     Outcome { rows, figures }
 }
@@ -232,6 +253,8 @@ fn dataset_outcome(dataset: &Dataset) -> Result<Outcome> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -247,6 +270,35 @@ mod tests {
         assert_eq!(check("pretrain", "base", &settings).unwrap(), ["play", "train", "test"]);
         let settings = "policies = ['base', 'sft']\nmap = 'skygarden'\nreward = 'judge'".parse().unwrap();
         assert_eq!(check("evaluate", "eval", &settings).unwrap(), ["base", "sft", "judge"]);
+    }
+
+    #[test]
+    fn figures_belong_to_the_weights_that_were_kept() {
+        let row = |step, name: &str, value| MetricRow { step, name: name.into(), value };
+        let metrics = [(10, 3.0), (20, 1.0), (30, 2.0)]
+            .into_iter()
+            .flat_map(|(step, loss)| [row(step, "train/loss", loss / 2.0), row(step, "held_out/loss", loss)])
+            .collect();
+        let mut report = Report { model: PathBuf::new(), metrics, kept_step: 20 };
+        let figure = |report: &Report, name: &str| training_outcome(report).figures[name];
+        assert_eq!((figure(&report, "held_out/loss"), figure(&report, "train/loss")), (1.0, 1.0));
+        report.kept_step = 30;
+        assert_eq!(figure(&report, "held_out/loss"), 2.0);
+    }
+
+    #[test]
+    fn settings_mean_defaults_presets_and_texts_of_the_library() {
+        let meaning = |kind: &str, settings: &str| resolved(kind, &settings.parse().unwrap());
+        for kind in ["pretrain", "finetune", "prefer", "reward"] {
+            let tiny: Value = serde_json::from_str(&meaning(kind, "model = 'tiny'")).unwrap();
+            assert_eq!(tiny["defaults"], json!(Training::default()), "{kind}");
+            assert_eq!(tiny["model"], json!(ModelConfig::preset("tiny").unwrap()), "{kind}");
+            let begun: Value = serde_json::from_str(&meaning(kind, "init = 'base'")).unwrap();
+            assert!(begun["model"].is_null(), "{kind}");
+        }
+        assert_eq!(meaning("reinforce", ""), json!(playhouse_agent::Reinforce::default()).to_string());
+        assert_eq!(meaning("label", "rule = 'windows'"), playhouse_queries::library::get("windows").unwrap());
+        assert_eq!(meaning("record", "map = 'skygarden'"), "");
     }
 
     #[test]

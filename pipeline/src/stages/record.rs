@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use playhouse_arena::{FRAME_BYTES, Player};
-use playhouse_schemas::{ActionSource, ActionSpace, Codec, Dataset, DatasetSpec, Episode, FrameSpec};
+use playhouse_schemas::{ActionSource, ActionSpace, Codec, Dataset, DatasetSpec, Episode, EpisodeRow, FrameSpec};
 use rayon::prelude::*;
 use serde::Deserialize;
 
@@ -72,7 +72,7 @@ fn mixed() -> String {
 const COMMIT_EVERY: u64 = 32;
 
 impl Stage for Record {
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let mut record: Record = parse(stage, table)?;
@@ -126,7 +126,12 @@ impl Record {
         let dataset = Dataset::create(root, &spec)?;
         let ids = self.first_id..self.first_id + self.episodes as i64;
         // Parts are committed in the order of ids, so what is missing is the tail.
-        let kept = dataset.episodes()?.iter().filter(|row| ids.contains(&row.episode_id)).count() as u64;
+        let rows = dataset.episodes()?;
+        let kept: Vec<&EpisodeRow> = rows.iter().filter(|row| ids.contains(&row.episode_id)).collect();
+        for row in &kept {
+            self.check_kept(row, seed).with_context(|| root.display().to_string())?;
+        }
+        let kept = kept.len() as u64;
         let mut writer = dataset.writer()?;
         // A few episodes a thread keep all of them busy to the end of a batch, and bound the memory.
         let batch = 4 * threads.max(1) as u64;
@@ -152,9 +157,32 @@ impl Record {
         super::dataset_outcome(&dataset)
     }
 
+    /// Refuses to go on with a dataset that holds other episodes than these settings make.
+    fn check_kept(&self, row: &EpisodeRow, seed: u64) -> Result<()> {
+        let index = (row.episode_id - self.first_id) as u64;
+        let (map, seed) = (self.map(index), derive_seed(seed, index));
+        let same_player = self.persona == "mixed" || row.player.as_deref() == Some(&self.persona);
+        ensure!(
+            row.map.as_deref() == Some(map) && row.seed == Some(seed as i64) && same_player,
+            "episode {} is there already and is another one: map {}, player {}, seed {}; these settings give map {map}, \
+             persona {}, seed {}: record into another folder",
+            row.episode_id,
+            row.map.as_deref().unwrap_or("unknown"),
+            row.player.as_deref().unwrap_or("unknown"),
+            row.seed.map_or_else(|| "unknown".to_owned(), |seed| seed.to_string()),
+            self.persona,
+            seed as i64
+        );
+        Ok(())
+    }
+
+    fn map(&self, index: u64) -> &str {
+        &self.maps[(index % self.maps.len() as u64) as usize]
+    }
+
     /// Plays episode `index` to its end. Frames are rendered only to be kept: scripted players see the world directly.
     fn play(&self, index: u64, seed: u64, frames: Option<&FrameSpec>) -> Result<Episode> {
-        let map = &self.maps[(index % self.maps.len() as u64) as usize];
+        let map = self.map(index);
         let mut arena = start(map, seed)?;
         let mut player = Player::new(&self.persona, seed)?;
         let mut recorder = Recorder::default();
@@ -247,6 +275,22 @@ mod tests {
         assert_eq!(Dataset::open(&parts).unwrap().episodes().unwrap().len() as u64, COMMIT_EVERY);
         record_into(&parts, &settings, 3, 1, &Silent).unwrap();
         assert!(files(&whole) == files(&parts));
+    }
+
+    #[test]
+    fn another_recording_is_not_taken_for_this_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = |settings: &str, seed| record_into(dir.path(), &settings.parse().unwrap(), seed, 1, &Silent);
+        record("map = 'skygarden'\nepisodes = 2\nframes = 'none'", 1).unwrap();
+        for (settings, seed) in [
+            ("map = 'skygarden'\nepisodes = 2\nframes = 'none'", 2),
+            ("map = 'canyon'\nepisodes = 3\nframes = 'none'", 1),
+            ("map = 'skygarden'\nepisodes = 2\nframes = 'none'\npersona = 'daydreamer'", 1),
+        ] {
+            let error = format!("{:#}", record(settings, seed).unwrap_err());
+            assert!(error.contains("episode 0 is there already and is another one: map skygarden"), "{error}");
+        }
+        assert_eq!(episodes(dir.path()).len(), 2);
     }
 
     #[test]

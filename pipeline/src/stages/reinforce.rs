@@ -44,6 +44,10 @@ impl Stage for ReinforceStage {
         [policy, reward].into_iter().chain(reference).cloned().collect()
     }
 
+    fn resolved(_settings: &toml::Table) -> String {
+        serde_json::json!(Reinforce::default()).to_string()
+    }
+
     fn run(self, ctx: &StageContext) -> Result<Outcome> {
         let ReinforceStage { inputs, algorithm } = self;
         let policy = ctx.model(&inputs.policy)?;

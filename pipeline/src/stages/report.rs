@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::{Outcome, Stage, StageContext, parse, table};
+use super::{Outcome, Stage, StageContext, parse};
+use crate::engine::store::write_atomically;
 use crate::report::{Input, Inputs, report};
 
 /// Settings of `report`. Everything is optional: what is not given is left out.
@@ -68,7 +69,7 @@ impl Stage for ReportStage {
             target: self.target,
             samples: self.samples,
         })?;
-        table::write_bytes(&ctx.dir.join("report.html"), page.as_bytes())?;
+        write_atomically(&ctx.dir.join("report.html"), page.as_bytes())?;
         Ok(Outcome::default())
     }
 }

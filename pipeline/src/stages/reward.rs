@@ -52,6 +52,10 @@ impl Stage for Reward {
         [data, pairs, held_out].into_iter().chain(init).chain(score).cloned().collect()
     }
 
+    fn resolved(settings: &toml::Table) -> String {
+        super::training_meaning(settings)
+    }
+
     fn run(self, ctx: &StageContext) -> Result<Outcome> {
         let Reward { inputs, training } = self;
         let init = inputs.init.as_deref().map(|stage| ctx.model(stage)).transpose()?;

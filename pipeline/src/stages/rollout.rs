@@ -13,8 +13,8 @@ use super::{Outcome, Stage, StageContext, parse};
 use crate::env::{ArenaEnvironment, derive_seed, purpose_seed};
 use crate::progress::Progress;
 
-/// Episodes of one call to the agent. A resumed stage plays its unfinished chunk again, so that the actions, which
-/// are drawn by place in the chunk, stay the same.
+/// Episodes of one call to the agent, committed together. A resumed stage plays its unfinished chunk again, so that the
+/// actions, which are drawn by place in the chunk, stay the same, and so do the files.
 const CHUNK: u64 = 128;
 /// Episodes played side by side: the policy sees one batch of so many frames.
 pub const LANES: usize = 32;
@@ -179,6 +179,7 @@ pub(crate) fn rollouts_into(
                 &mut Stopper(progress),
             )
             .with_context(|| format!("rollouts of {}", r.policy))?;
+        writer.flush()?;
     }
     writer.finish()?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Small result tables as Parquet: written atomically, read whole, columns found by name.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,30 +12,15 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use playhouse_agent::MetricRow;
 
+use crate::engine::store::write_atomically;
+
 /// Writes `batch` to `path`: temporary name, fsync, rename.
 pub fn write(path: &Path, batch: &RecordBatch) -> Result<()> {
-    let name = path.file_name().and_then(|name| name.to_str()).context("a table needs a file name")?;
-    let temporary = path.with_file_name(format!(".tmp-{name}"));
-    let file = File::create(&temporary).with_context(|| format!("cannot write {}", temporary.display()))?;
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), None)?;
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)?;
     writer.write(batch)?;
-    let file = writer.into_inner()?;
-    file.sync_all().with_context(|| format!("cannot write {}", temporary.display()))?;
-    fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Writes text or bytes to `path`: temporary name, fsync, rename.
-pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write;
-    let name = path.file_name().and_then(|name| name.to_str()).context("the result needs a file name")?;
-    let temporary = path.with_file_name(format!(".tmp-{name}"));
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    writer.close()?;
+    Ok(write_atomically(path, &bytes)?)
 }
 
 /// All rows of the Parquet file at `path`.
@@ -133,6 +118,8 @@ pub fn int_column(values: impl IntoIterator<Item = i64>) -> ArrayRef {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -13,10 +13,10 @@ mod frame;
 mod histogram;
 mod oddities;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use playhouse_schemas::{ActionSpace, Codec, Dataset, Kind};
+use playhouse_schemas::{ActionSpace, Codec, Kind};
 use polars::prelude::{DataFrame, col, len, lit};
 use serde::Serialize;
 
@@ -43,8 +43,8 @@ pub struct DatasetStats {
     /// Hours of play: steps over their rate.
     pub hours: f64,
     /// The rates that occur, steps a second.
-    pub hz: Vec<f64>,
-    /// How frames are stored; none where they are left out.
+    pub hz: Vec<f32>,
+    /// How frames are stored; none for a dataset without.
     pub frames: Option<String>,
     /// Size on disk of every table.
     pub tables: Vec<TableSize>,
@@ -122,9 +122,8 @@ pub struct Component {
 /// [`Error::Data`](crate::Error::Data) and [`Error::Dataset`](crate::Error::Dataset), naming the folder or file that is
 /// not readable gameplay.
 pub fn dataset(root: &Path) -> Result<DatasetStats> {
-    let tables = dataset_tables(root)?;
-    let opened = Dataset::open(root)?;
-    let spec = opened.spec();
+    let (dataset, tables) = dataset_tables(root)?;
+    let spec = dataset.spec();
     let files = |name: &str| tables.iter().find(|t| t.name == name).map_or(&[][..], |t| t.files.as_slice());
     let episodes = frame::episodes(root, files("episodes"))?;
     let steps = frame::sum(&episodes, "num_steps")? as u64;
@@ -136,14 +135,17 @@ pub fn dataset(root: &Path) -> Result<DatasetStats> {
     let mut oddities = oddities::of_episodes(root, &episodes)?;
     oddities.extend(oddities::of_components(&components));
     oddities.sort_by(|a, b| b.episodes.cmp(&a.episodes).then(a.code.cmp(b.code)));
-    let hz: BTreeSet<String> = frame::numbers(&episodes, "hz")?.iter().map(|hz| format!("{hz}")).collect();
+    // As they are stored: widened to doubles, 10.1 would read 10.100000381469727.
+    let mut hz: Vec<f32> = frame::numbers(&episodes, "hz")?.into_iter().map(|hz| hz as f32).collect();
+    hz.sort_by(f32::total_cmp);
+    hz.dedup();
     Ok(DatasetStats {
         root: root.to_owned(),
         episodes: episodes.height() as u64,
         steps,
         hours: frame::sum(&episodes, "hours")?,
-        hz: hz.iter().filter_map(|text| text.parse().ok()).collect(),
-        frames: spec.frames.as_ref().filter(|_| !files("frames").is_empty()).map(|f| {
+        hz,
+        frames: spec.frames.as_ref().map(|f| {
             let codec = match f.codec {
                 Codec::Jpeg { quality } => format!("jpeg quality {quality}"),
                 Codec::Png => "png".to_owned(),

@@ -33,6 +33,18 @@ fn temporary_and_orphaned_parts_are_not_read() {
 }
 
 #[test]
+fn a_committed_part_without_its_steps_is_an_error() {
+    let dataset = fixture::dataset();
+    let part = dataset.path().join("steps/part-000000000012.parquet");
+    fs::remove_file(&part).unwrap();
+    let registered = session(1).register_dataset("play", dataset.path()).unwrap_err().to_string();
+    let described = playhouse_queries::stats::dataset(dataset.path()).unwrap_err().to_string();
+    for error in [registered, described] {
+        assert!(error.contains(part.to_str().unwrap()) && error.contains("playhouse verify"), "{error}");
+    }
+}
+
+#[test]
 fn sidecars_are_tables_and_registering_again_sees_more() {
     let dataset = fixture::dataset();
     let root = dataset.path();

@@ -34,6 +34,19 @@ fn the_fixture_is_described() {
 }
 
 #[test]
+fn rates_are_numbers_in_order_as_they_were_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = fixture::create(folder.path()).writer().unwrap();
+    for (id, hz) in [(0, 100.0), (1, 10.1), (2, 9.0), (3, 10.1)] {
+        writer.push(playhouse_schemas::Episode { hz, ..fixture::episode(id) }).unwrap();
+    }
+    writer.finish().unwrap();
+    let found = stats::dataset(folder.path()).unwrap();
+    assert_eq!(found.hz, [9.0, 10.1, 100.0]);
+    assert!(found.to_string().contains("9 Hz, 10.1 Hz, 100 Hz"), "{found}");
+}
+
+#[test]
 fn a_folder_without_episodes_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let error = stats::dataset(folder.path()).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::{SMALL, write};
@@ -21,16 +21,30 @@ enum Fault {
     ReadOnly,
 }
 
+/// What was done to a file or folder, in order.
+#[derive(Clone, Debug, PartialEq)]
+enum Done {
+    Written(PathBuf),
+    Synced(PathBuf),
+    Renamed(PathBuf, PathBuf),
+    FolderSynced(PathBuf),
+}
+
 /// A disk that works for a number of operations, then fails for good.
 #[derive(Clone)]
 struct FaultyDisk {
     left: Arc<Mutex<usize>>,
     fault: Fault,
+    log: Arc<Mutex<Vec<Done>>>,
 }
 
 impl FaultyDisk {
     fn new(operations: usize, fault: Fault) -> Self {
-        Self { left: Arc::new(Mutex::new(operations)), fault }
+        Self { left: Arc::new(Mutex::new(operations)), fault, log: Arc::default() }
+    }
+
+    fn note(&self, done: Done) {
+        self.log.lock().unwrap().push(done);
     }
 
     fn used(&self, of: usize) -> usize {
@@ -54,6 +68,7 @@ impl FaultyDisk {
 
 struct FaultyFile {
     disk: FaultyDisk,
+    path: PathBuf,
     file: Box<dyn DiskFile>,
 }
 
@@ -65,6 +80,7 @@ impl Write for FaultyFile {
             return Err(e);
         }
         self.file.write_all(bytes)?;
+        self.disk.note(Done::Written(self.path.clone()));
         Ok(bytes.len())
     }
 
@@ -75,23 +91,40 @@ impl Write for FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn sync(&mut self) -> io::Result<()> {
-        self.disk.operation(true)
+        self.disk.operation(true)?;
+        self.disk.note(Done::Synced(self.path.clone()));
+        Ok(())
     }
 }
 
 impl Disk for FaultyDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         self.operation(true)?;
-        Ok(Box::new(FaultyFile { disk: self.clone(), file: LocalDisk.create(path)? }))
+        Ok(Box::new(FaultyFile { disk: self.clone(), path: path.to_owned(), file: LocalDisk.create(path)? }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.operation(false)?;
+        self.note(Done::Renamed(from.to_owned(), to.to_owned()));
         LocalDisk.rename(from, to)
     }
 
-    fn sync_folder(&self, _: &Path) -> io::Result<()> {
-        self.operation(false)
+    /// Two operations: a crash may come between the new name and the end of the old one.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.operation(false)?;
+        fs::hard_link(from, to)?;
+        self.note(Done::Renamed(from.to_owned(), to.to_owned()));
+        if self.operation(false).is_ok() { fs::remove_file(from) } else { Ok(()) }
+    }
+
+    fn lock(&self, folder: &Path) -> io::Result<fs::File> {
+        LocalDisk.lock(folder)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        self.operation(false)?;
+        self.note(Done::FolderSynced(path.to_owned()));
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -161,10 +194,13 @@ fn a_crash_after_any_operation_shows_whole_parts_only() {
             assert_eq!(verify(folder.path(), false).unwrap().problems, []);
             assert_eq!(visible(folder.path()), ids);
         }
-        // The same run again completes the dataset and replaces what the crash left.
+        // The same run again completes the dataset and replaces the orphans that the crash left.
         run(folder.path(), FaultyDisk::new(10_000, Fault::Crash)).unwrap();
         assert_eq!(visible(folder.path()), [0, 1, 2, 3, 4]);
+        let problems = verify(folder.path(), true).unwrap().problems;
+        assert!(problems.iter().all(|p| p.code == Code::Temporary && p.repaired), "after {k}: {problems:?}");
         assert_eq!(verify(folder.path(), false).unwrap().problems, [], "after {k} operations");
+        assert_eq!(files(folder.path()), 9, "after {k} operations");
     }
 }
 
@@ -176,7 +212,7 @@ fn a_full_or_read_only_disk_is_named_and_leaves_whole_parts_only() {
         match run(folder.path(), FaultyDisk::new(k, Fault::Full)) {
             Err(Error::DiskFull { .. }) => {}
             // Only renaming and folder flushes were left to do.
-            Ok(()) => assert!(k + 2 >= operations, "after {k}"),
+            Ok(()) => assert!(k + 3 >= operations, "after {k}"),
             Err(e) => panic!("after {k}: {e}"),
         }
         let ids = visible(folder.path());
@@ -209,6 +245,65 @@ fn a_part_committed_meanwhile_is_not_replaced() {
     write(folder.path(), &raw_spec(), SMALL, &[framed(0, 4)]).unwrap();
     assert!(matches!(late.finish(), Err(Error::Conflict { .. })));
     assert_eq!(dataset.read_episode(0).unwrap(), framed(0, 4));
+}
+
+#[test]
+fn of_two_writers_with_the_same_ids_the_first_wins_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = Dataset::create(folder.path(), &raw_spec()).unwrap();
+    let (mut a, mut b) = (dataset.writer().unwrap(), dataset.writer().unwrap());
+    let other = Episode { player: Some("the second".into()), frames: vec![vec![77; 48]; 3], ..framed(0, 3) };
+    a.push(framed(0, 3)).unwrap();
+    b.push(other).unwrap();
+    a.finish().unwrap();
+    assert!(matches!(b.finish(), Err(Error::Conflict { .. })));
+    assert_eq!(dataset.read_episode(0).unwrap(), framed(0, 3));
+    assert_eq!(verify(folder.path(), false).unwrap().problems, []);
+    assert_eq!(files(folder.path()), 3);
+}
+
+#[test]
+fn writers_that_race_with_the_same_ids_leave_one_whole_part() {
+    for round in 0..40 {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = Dataset::create(folder.path(), &raw_spec()).unwrap();
+        let write = |byte: u8| {
+            let mut writer = dataset.writer().unwrap();
+            writer.push(Episode { frames: vec![vec![byte; 48]; 3], ..framed(0, 3) })?;
+            writer.finish().map(|_| byte)
+        };
+        let results: Vec<Result<u8>> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (1..=3).map(|byte| scope.spawn(move || write(byte))).collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        let winners: Vec<u8> = results.iter().filter_map(|result| result.as_ref().ok().copied()).collect();
+        assert_eq!(winners.len(), 1, "round {round}: {results:?}");
+        let conflicts = results.iter().filter(|result| matches!(result, Err(Error::Conflict { .. }))).count();
+        assert_eq!(conflicts, 2, "round {round}: {results:?}");
+        assert_eq!(dataset.read_episode(0).unwrap().frames, vec![vec![winners[0]; 48]; 3], "round {round}");
+        assert_eq!(files(folder.path()), 3, "round {round}");
+    }
+}
+
+/// What a crash test cannot see: a file system may keep a rename and lose the bytes, unless they were flushed before.
+#[test]
+fn everything_is_flushed_before_what_makes_it_visible() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(10_000, Fault::Crash);
+    run(folder.path(), disk.clone()).unwrap();
+    let log = disk.log.lock().unwrap().clone();
+    let renames: Vec<usize> = (0..log.len()).filter(|&i| matches!(log[i], Done::Renamed(..))).collect();
+    assert_eq!(renames.len(), 9);
+    for (i, &at) in renames.iter().enumerate() {
+        let Done::Renamed(from, to) = &log[at] else { unreachable!() };
+        assert!(to.parent().unwrap().ends_with(Table::COMMIT_ORDER[i % 3].name()), "{to:?} is rename {i}");
+        let last_change = log[..at].iter().rposition(|done| *done == Done::Written(from.clone())).unwrap();
+        let synced = log[..at].iter().rposition(|done| *done == Done::Synced(from.clone()));
+        assert!(synced.is_some_and(|synced| synced > last_change), "{from:?} was renamed before it was flushed");
+        let next = renames.get(i + 1).copied().unwrap_or(log.len());
+        let folder_synced = Done::FolderSynced(to.parent().unwrap().to_owned());
+        assert!(log[at..next].contains(&folder_synced), "{to:?} was not made durable before the next rename");
+    }
 }
 
 #[test]

@@ -165,6 +165,9 @@ fn a_missing_file_and_other_specs_are_named() {
         let message = read_all(folder.path()).unwrap_err().to_string();
         assert!(message.contains(&format!("{}/{PART}", table.name())) && message.contains("missing"), "{message}");
         assert_eq!(codes(folder.path()), [Code::MissingFile]);
+        // Who reads the files by their names must not get fewer rows without a word.
+        let listed = Dataset::open(folder.path()).unwrap().files().unwrap_err().to_string();
+        assert!(listed.contains(&format!("{}/{PART}", table.name())) && listed.contains("verify"), "{listed}");
     }
     let folder = dataset();
     rewrite(
@@ -174,8 +177,36 @@ fn a_missing_file_and_other_specs_are_named() {
             entry.value = entry.value.as_ref().map(|v| v.replace("\"width\":4", "\"width\":8"));
         },
     );
-    assert!(matches!(read_all(folder.path()), Err(Error::Conflict { .. })));
-    assert_eq!(codes(folder.path()), [Code::Spec]);
+    let error = read_all(folder.path()).unwrap_err();
+    assert!(matches!(error, Error::Conflict { .. }) && error.to_string().contains("width: 4 and 8"), "{error}");
+    let report = verify(folder.path(), false).unwrap();
+    assert_eq!(report.problems.len(), 1);
+    assert!(
+        report.problems[0].code == Code::Spec && report.problems[0].message.contains("width: 4 and 8"),
+        "{report:?}"
+    );
+    let error = Dataset::create(folder.path(), &bare_spec()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("differ in whether there are frames: true and false"), "{error}");
+}
+
+#[test]
+fn frames_of_a_dataset_without_are_orphans() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &bare_spec(), SMALL, &[episode(0, 4), episode(1, 5)]).unwrap();
+    let donor = dataset();
+    fs::create_dir(folder.path().join("frames")).unwrap();
+    fs::copy(file(donor.path(), Table::Frames), file(folder.path(), Table::Frames)).unwrap();
+    let tables = Dataset::open(folder.path()).unwrap().files().unwrap();
+    assert_eq!(tables.iter().map(|(table, _)| *table).collect::<Vec<_>>(), [Table::Episodes, Table::Steps]);
+    let report = verify(folder.path(), false).unwrap();
+    assert_eq!(report.problems.len(), 1);
+    assert_eq!(
+        (report.problems[0].code, &report.problems[0].path),
+        (Code::Orphan, &file(folder.path(), Table::Frames))
+    );
+    assert!(verify(folder.path(), true).unwrap().is_sound());
+    assert!(!file(folder.path(), Table::Frames).exists());
+    assert_eq!(codes(folder.path()), []);
 }
 
 #[test]
@@ -222,7 +253,7 @@ fn stranger(rows: RecordBatch) -> RecordBatch {
 
 #[test]
 fn impossible_rows_are_found_and_named() {
-    let cases: [(Table, Change, Code, &str); 13] = [
+    let cases: [(Table, Change, Code, &str); 14] = [
         (Table::Steps, swapped, Code::Steps, "row 30: episode 0 comes after one that follows it"),
         (Table::Frames, swapped, Code::Frames, "row 30: episode 0 comes after one that follows it"),
         (Table::Steps, gap, Code::Steps, "row 5, episode 0: t 5 is expected, 6 found"),
@@ -252,6 +283,12 @@ fn impossible_rows_are_found_and_named() {
             },
             Code::Value,
             "row 3, episode 0: `terminated` is set at t 3",
+        ),
+        (
+            Table::Episodes,
+            |rows| with_column(&rows, "hz", Arc::new(Float32Array::from(vec![0.0; rows.num_rows()]))),
+            Code::Value,
+            "episode 0: hz 0",
         ),
         (
             Table::Steps,

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use crate::dataset::describe;
 use crate::error::{Error, Result};
+use crate::parquet_file::ParquetFile;
 use crate::part::{self, Folder};
 use crate::spec::DatasetSpec;
 use crate::table::Table;
@@ -24,7 +24,7 @@ use crate::table::Table;
 pub enum Code {
     /// PH001: a temporary file, left by a crash or belonging to a writer at work. Removed by repair.
     Temporary,
-    /// PH002: steps or frames of a part that was never committed. Removed by repair.
+    /// PH002: steps or frames of a part that was never committed, or frames of one without. Removed by repair.
     Orphan,
     /// PH003: a truncated or damaged file.
     Damaged,
@@ -48,7 +48,7 @@ pub enum Code {
     Bucket,
     /// PH013: an image that cannot be decoded, or has another size.
     Image,
-    /// PH014: a number that is not finite, or an end flag before an episode's last step.
+    /// PH014: a number that is not finite or cannot be (a rate of 0), or an end flag before an episode's last step.
     Value,
     /// PH015: actions that do not have the hash that was computed when they were written.
     ActionHash,
@@ -195,11 +195,7 @@ pub fn verify_with(root: &Path, options: VerifyOptions) -> Result<VerifyReport> 
 
 fn leftovers(root: &Path, table: Table, folder: &Folder, index: &Folder, report: &mut VerifyReport) {
     for path in &folder.temps {
-        report.add(
-            Code::Temporary,
-            path,
-            "left by an interrupted run; repair removes it, so does that run when repeated",
-        );
+        report.add(Code::Temporary, path, "left by an interrupted run, or of a writer at work; repair removes it");
     }
     for name in folder.parts.iter().filter(|name| index.parts.binary_search(name).is_err()) {
         let message =
@@ -211,14 +207,21 @@ fn leftovers(root: &Path, table: Table, folder: &Folder, index: &Folder, report:
 fn repair(root: &Path, report: &mut VerifyReport) -> Result<()> {
     for problem in report.problems.iter_mut().filter(|p| p.code.repairable()) {
         // A writer may have committed the part since it was listed.
-        let name = problem.path.file_name().unwrap_or_default();
-        if problem.code == Code::Orphan && root.join(Table::Episodes.name()).join(name).exists() {
+        if problem.code == Code::Orphan && is_read(root, &problem.path) {
             continue;
         }
         fs::remove_file(&problem.path).map_err(|e| Error::io(&problem.path, "remove", e))?;
         problem.repaired = true;
     }
     Ok(())
+}
+
+/// Whether readers look at a file of `steps` or `frames`: its part is committed, and has such a table. In doubt they do.
+fn is_read(root: &Path, path: &Path) -> bool {
+    let index = root.join(Table::Episodes.name()).join(path.file_name().unwrap_or_default());
+    let in_frames = path.parent().is_some_and(|folder| folder.ends_with(Table::Frames.name()));
+    let frameless = || ParquetFile::open(&index, Table::Episodes).is_ok_and(|file| file.spec.frames.is_none());
+    index.exists() && !(in_frames && frameless())
 }
 
 /// The state of a check under way.
@@ -235,17 +238,10 @@ struct Checker<'a> {
 impl Checker<'_> {
     /// Reports a file whose spec differs from the first one's.
     fn check_spec(&mut self, path: &Path, spec: &DatasetSpec) {
-        match &self.spec {
-            None => self.spec = Some(spec.clone()),
-            Some(first) if first == spec => {}
-            Some(first) => {
-                let message = format!(
-                    "its footer says {}, the dataset's first file says {}; keep them in two datasets",
-                    describe(spec),
-                    describe(first)
-                );
-                self.report.add(Code::Spec, path, message);
-            }
+        let first = self.spec.get_or_insert_with(|| spec.clone());
+        if let Some(difference) = first.difference(spec) {
+            let message = format!("the dataset's first file and this one differ in {difference}; keep them apart");
+            self.report.add(Code::Spec, path, message);
         }
     }
 }

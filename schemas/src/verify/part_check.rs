@@ -47,11 +47,30 @@ impl Checker<'_> {
                     format!("episode {} is also in episodes/{first}.parquet; remove one of the parts", row.episode_id);
                 self.report.add(Code::DuplicateEpisode, &path, message);
             }
+            let idle = row.stats.idle_fraction;
+            if !(row.hz.is_finite() && row.hz > 0.0) || !(0.0..=1.0).contains(&idle) {
+                let message = format!(
+                    "episode {}: hz {}, idle_fraction {idle}; a rate is a number above 0 and a fraction one from 0 to 1: \
+                     restore the file",
+                    row.episode_id, row.hz
+                );
+                self.report.add(Code::Value, &path, message);
+            }
         }
         self.table(name, Table::Steps, &rows)?;
         match spec.frames {
             Some(_) => self.table(name, Table::Frames, &rows),
-            None => Ok(()),
+            None => {
+                let frames = part::file(self.root, Table::Frames, name);
+                if frames.exists() {
+                    let message = format!(
+                        "episodes/{name}.parquet says that its episodes have no frames, so no reader sees these; \
+                         repair removes them"
+                    );
+                    self.report.add(Code::Orphan, &frames, message);
+                }
+                Ok(())
+            }
         }
     }
 

@@ -122,7 +122,7 @@ pub fn reinforce_with(
 
     let model = dir.join("model.safetensors");
     run.l.model.to_file(run.l.b.as_mut()).write(&model)?;
-    Ok(Report { model, metrics: state.metrics })
+    Ok(Report { model, metrics: state.metrics, kept_step: state.step })
 }
 
 /// The part of the state that is not weights.

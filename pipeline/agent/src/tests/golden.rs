@@ -3,14 +3,17 @@
 //! Tolerances: f32 rounds at 6e-8; sums of some thousand terms with cancellation lose about three digits, so gradients agree to 1e-4 of
 //! their norm. Losses after AdamW steps diverge slowly, because the first steps are close to sign(gradient): 1e-3.
 
+use playhouse_kernels::Kind;
+
 use super::toys::Bench;
 use crate::config::{Head, ModelConfig};
 use crate::feed::Batch;
 use crate::layout::{Layout, Parameter};
 use crate::learner::Hyper;
+use crate::model::Input;
 
 /// SplitMix64 of (FNV-1a of the name) + index.
-fn hashes(name: &str) -> impl Iterator<Item = u64> {
+pub fn hashes(name: &str) -> impl Iterator<Item = u64> + use<> {
     let start =
         name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     (1u64..).map(move |i| {
@@ -92,6 +95,28 @@ fn loss_and_every_gradient_agree_with_jax() {
             let scale = theirs_i.abs() + theirs / (ours.len() as f64).sqrt();
             close(&format!("{}[{i}]", p.name), f64::from(ours[i]), theirs_i, scale, 1e-3);
         }
+    }
+}
+
+/// Of the last real timestep of the padded window: a softmax does not see an offset of a component's logits, and so the loss
+/// and its gradients do not.
+#[test]
+fn logits_agree_with_jax() {
+    let golden = golden();
+    let config = ModelConfig::preset("tiny").unwrap();
+    let weights = deterministic(&Layout::new(&config, Head::Policy));
+    let Bench { mut l, pass, .. } = Bench::new(&config, &weights, batch(&config, 2));
+    let (rows, width) = (2 * config.context, config.logits());
+    let logits = l.b.alloc(rows * width, Kind::Activation);
+    let hidden = pass.forward(l.b.as_mut(), &l.model.w, Input::Pixels(0), 2);
+    l.model.head_forward(l.b.as_mut(), hidden, logits, rows);
+    let mut ours = vec![0.0; width];
+    l.b.download(logits.slice((config.context + 26) * width, width), &mut ours);
+    let theirs: Vec<f64> = golden["logits"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    assert_eq!(theirs.len(), width);
+    let scale = theirs.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+    for (i, (ours, theirs)) in ours.into_iter().zip(theirs).enumerate() {
+        close(&format!("logit {i}"), f64::from(ours), theirs, scale, 1e-4);
     }
 }
 

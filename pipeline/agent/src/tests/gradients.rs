@@ -1,11 +1,23 @@
 //! Every gradient by name against finite differences.
 //!
-//! Of each parameter tensor the loss is differentiated along the gradient itself: the slope there must be the gradient's norm. An error in
-//! any entry shows, because the slope of a wrong gradient g along itself is <true, g> / |g|, which is |g| only where g is right.
+//! Of each parameter tensor, the loss L is taken some way up and down a direction v, and what it changes by must be what the gradient g
+//! says, 2h<g, v>. There are three directions of unit length: g's own, which shows an error of its size best, and two of signs that a hash
+//! draws, which show an error anywhere. g's own alone would not do: a gradient of which a part is wrongly zero has its own norm for slope.
+//!
+//! The tolerance is what is known of the two errors, and no more:
+//!
+//! ```text
+//! rounding    each L is computed in f32 and off by up to ROUNDING, the difference of two by twice that
+//! curvature   L(w + hv) - L(w - hv) = 2h<g, v> + c h^3 + O(h^5), and half the same over 2h is 2h<g, v> + 4 c h^3 + O(h^5): the two
+//!             differ by three times the error, which leaves room for O(h^5)
+//! ```
+//!
+//! The step makes the change large beside the rounding and small beside 1. That a gradient of which either half were zero would be out of
+//! tolerance is tested as well.
 
-use super::golden::{batch, deterministic};
+use super::golden::{batch, deterministic, hashes};
 use super::toys::{Bench, small_config};
-use crate::config::Head;
+use crate::config::{Head, ModelConfig, Readout};
 use crate::layout::Layout;
 use crate::model::{Input, Pass, backend};
 use crate::reward::Preference;
@@ -13,41 +25,76 @@ use crate::settings::Training;
 use crate::train::Objective;
 use crate::{feed::Batch, learner::Learner};
 
+/// Error of a loss. It is of order 1, and behind it lie some hundred operations in a row, each of which rounds by up to 2^-24 either way:
+/// together about ten such, and fewer in a mean over rows. This is sixteen.
+const ROUNDING: f64 = 16.0 / (1 << 24) as f64;
+
 /// Compares slopes; `loss_at` gives the loss at weights.
 fn check(layout: &Layout, weights: &[f32], gradients: &[f32], mut loss_at: impl FnMut(&[f32]) -> f64) {
     for p in layout.parameters() {
-        let g = &gradients[p.range()];
+        let g: Vec<f64> = gradients[p.range()].iter().map(|&x| f64::from(x)).collect();
         assert!(g.iter().all(|x| x.is_finite()), "the gradient of {} is not finite", p.name);
-        let norm = g.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        let norm = g.iter().map(|x| x * x).sum::<f64>().sqrt();
         assert!(norm > 1e-7, "the gradient of {} vanishes: {norm}", p.name);
-        // A step that moves the loss by about 2e-3 (the loss is exact to about 1e-6), but no weight by more than 0.05.
-        let largest = g.iter().fold(0.0f64, |m, &x| m.max(f64::from(x).abs()));
-        let h = (2e-3 / norm).min(0.05 * norm / largest);
-        let mut moved = weights.to_vec();
-        let mut at = |sign: f64| {
-            for (slot, (&w, &g)) in moved[p.range()].iter_mut().zip(weights[p.range()].iter().zip(g)) {
-                *slot = (f64::from(w) + sign * h * f64::from(g) / norm) as f32;
-            }
-            loss_at(&moved)
+
+        // What the loss changes by between `h` down and `h` up along `v`, and what each half of the gradient says of it.
+        let mut change = |v: &[f64], h: f64| {
+            let [up, down] = [h, -h].map(|h| {
+                let mut moved = weights.to_vec();
+                for (w, v) in moved[p.range()].iter_mut().zip(v) {
+                    *w = (f64::from(*w) + h * v) as f32;
+                }
+                moved
+            });
+            // Weights are f32: the way that was really gone is what counts.
+            let ways = p.range().map(|i| f64::from(up[i]) - f64::from(down[i]));
+            let terms: Vec<f64> = g.iter().zip(ways).map(|(g, way)| g * way).collect();
+            let halves = terms.split_at(g.len() / 2);
+            (loss_at(&up) - loss_at(&down), [halves.0.iter().sum::<f64>(), halves.1.iter().sum()])
         };
-        let slope = (at(1.0) - at(-1.0)) / (2.0 * h);
-        let tolerance = 0.01 * norm + 2e-6 / h;
-        assert!((slope - norm).abs() < tolerance, "{}: slope {slope}, gradient norm {norm}, step {h}", p.name);
+        let root = (g.len() as f64).sqrt();
+        let along = g.iter().map(|x| x / norm).collect::<Vec<_>>();
+        let signs = ["?", "??"].map(|more| -> Vec<f64> {
+            let bits = hashes(&format!("{}{more}", p.name)).map(|h| h >> 63);
+            bits.take(g.len()).map(|bit| (2.0 * bit as f64 - 1.0) / root).collect()
+        });
+        let mut seen = [g.len() < 2; 2];
+        for (i, v) in [&along, &signs[0], &signs[1]].into_iter().enumerate() {
+            // A step that should move the loss by about 2e-3, but no weight by more than 0.01.
+            let slope = if i == 0 { norm } else { norm / root };
+            let largest = v.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+            let h = (2e-3 / slope).min(0.01 / largest);
+            let (changed, halves) = change(v, h);
+            let tolerance = 2.0 * ROUNDING + (change(v, 2.0 * h).0 / 2.0 - changed).abs();
+            let said = halves[0] + halves[1];
+            assert!(
+                (changed - said).abs() < tolerance,
+                "{} along {i}: the loss changes by {changed}, the gradient says {said} +- {tolerance}",
+                p.name
+            );
+            // A gradient whose other half is zero would say this.
+            for (seen, half) in seen.iter_mut().zip(halves) {
+                *seen |= i > 0 && (changed - half).abs() > tolerance;
+            }
+        }
+        assert_eq!(seen, [true; 2], "half of the gradient of {} could be zero, and nobody would know", p.name);
     }
 }
 
 #[test]
 fn policy_gradients_are_slopes() {
-    let config = small_config();
-    let layout = Layout::new(&config, Head::Policy);
-    let weights = deterministic(&layout);
-    let mut bench = Bench::new(&config, &weights, batch(&config, 3));
-    bench.loss();
-    let gradients = bench.l.gradients();
-    check(&layout, &weights, &gradients, |weights| {
-        bench.l.b.upload(bench.l.model.weights, weights);
-        bench.loss()
-    });
+    for readout in [Readout::Mean, Readout::Flatten] {
+        let config = ModelConfig { readout, ..small_config() };
+        let layout = Layout::new(&config, Head::Policy);
+        let weights = deterministic(&layout);
+        let mut bench = Bench::new(&config, &weights, batch(&config, 3));
+        bench.loss();
+        let gradients = bench.l.gradients();
+        check(&layout, &weights, &gradients, |weights| {
+            bench.l.b.upload(bench.l.model.weights, weights);
+            bench.loss()
+        });
+    }
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::toys::{BrighterLast, Button, Greys, small_config};
+use super::toys::{BrighterLast, Button, Greys, grey, small_config};
 use crate::config::Head;
 use crate::environment::EpisodeStart;
 use crate::files::ModelFile;
 use crate::layout::Layout;
 use crate::{
-    Actor, Reinforce, Report, Result, RewardFn, Training, Trajectory, evaluate_loss, imitate, reinforce_with, score,
-    train_reward,
+    Actor, Error, MetricRow, Reinforce, Report, Result, RewardFn, Training, Trajectory, WindowBatch, WindowSource,
+    evaluate_loss, imitate, reinforce_with, score, train_reward,
 };
 
 fn training() -> Training {
@@ -98,10 +98,65 @@ fn early_stopping_keeps_the_best_weights() {
     // Four pairs are learnt by heart: the held-out loss turns round.
     let settings = Training { steps: 400, eval_every: 10, eval_windows: 20, patience: 3, ..training() };
     let report = train_reward(&config, None, &mut train, &mut held_out, &settings, dir.path(), &mut ()).unwrap();
-    let losses: Vec<f64> = report.metrics.iter().filter(|m| m.name == "held_out/loss").map(|m| m.value).collect();
-    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    let losses: Vec<&MetricRow> = report.metrics.iter().filter(|m| m.name == "held_out/loss").collect();
+    let best = losses.iter().min_by(|a, b| a.value.total_cmp(&b.value)).unwrap();
     assert!(losses.len() < 40, "it stopped before the end");
-    assert_eq!(losses[losses.len() - 4], best, "{losses:?}");
+    assert_eq!(losses[losses.len() - 4], *best, "{losses:?}");
+    assert_eq!((report.kept_step, report.last("kept_step")), (best.step, Some(best.step as f64)));
+    // A run that is over knows it from its checkpoint.
+    let again = train_reward(&config, None, &mut train, &mut held_out, &settings, dir.path(), &mut ()).unwrap();
+    assert_eq!((again.kept_step, again.metrics), (report.kept_step, report.metrics));
+}
+
+/// [`Greys`] whose every frame asks for another action than there: whoever learns those does worse and worse here.
+struct Contrary(Greys);
+
+impl WindowSource for Contrary {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn load(&mut self, indices: &[usize], out: &mut WindowBatch) -> Result<()> {
+        self.0.load(indices, out)?;
+        for action in out.actions.chunks_exact_mut(3) {
+            action.copy_from_slice(&grey((usize::from(action[2]) + 1) % 5).1);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_step_that_is_named_is_the_one_whose_weights_were_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_config();
+    let (mut train, mut held_out) = (Greys::new(&config, 24, 1), Contrary(Greys::new(&config, 8, 2)));
+    let settings = Training { eval_every: 10, patience: 8, ..training() };
+    let report = imitate(&config, None, &mut train, Some(&mut held_out), &settings, dir.path(), &mut ()).unwrap();
+    let kept = report.metrics.iter().find(|m| m.step == report.kept_step && m.name == "held_out/loss").unwrap().value;
+    let last = report.last("held_out/loss").unwrap();
+    assert!(kept < last - 0.1, "kept {kept}, last {last}");
+    let held = evaluate_loss(&report.model, &mut held_out, 2, &mut ()).unwrap()[0].1;
+    assert!((held - kept).abs() < 1e-4, "the file has {held}, kept were {kept}, the last were {last}");
+    // Without patience the last weights stay, and no metric needs to say so.
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Training { steps: 20, ..training() };
+    let report = imitate(&config, None, &mut train, Some(&mut held_out), &settings, dir.path(), &mut ()).unwrap();
+    assert_eq!((report.kept_step, report.last("kept_step")), (20, None));
+}
+
+#[test]
+fn imitation_refuses_settings_of_reward_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_config();
+    let mut train = Greys::new(&config, 8, 1);
+    let bad = [
+        ("label_noise", Training { label_noise: 0.1, ..training() }),
+        ("centering", Training { centering: 0.0, ..training() }),
+    ];
+    for (name, settings) in bad {
+        let refused = imitate(&config, None, &mut train, None, &settings, dir.path(), &mut ());
+        assert!(matches!(&refused, Err(Error::Settings(message)) if message.contains(name)), "{refused:?}");
+    }
 }
 
 /// Share of timesteps in which the first component was pressed.

@@ -1,6 +1,6 @@
 //! Small models, sources and worlds in which something can be learnt in seconds.
 
-use crate::config::{Component, Head, ModelConfig, SOURCE_FRAME};
+use crate::config::{Component, Head, ModelConfig, Readout, SOURCE_FRAME};
 use crate::environment::{Environment, EpisodeStart};
 use crate::error::{Error, Result};
 use crate::feed::Batch;
@@ -20,6 +20,7 @@ pub fn small_config() -> ModelConfig {
         frame_size: 32,
         dims: vec![8, 16],
         depths: vec![1, 1],
+        readout: Readout::Flatten,
         width: 16,
         layers: 2,
         heads: 2,
@@ -72,7 +73,7 @@ impl Greys {
 }
 
 /// Brightness of `level` 0..5 and the action it asks for.
-fn grey(level: usize) -> (u8, [u8; 3]) {
+pub fn grey(level: usize) -> (u8, [u8; 3]) {
     ((25 + level * 50) as u8, [(level % 2) as u8, u8::from(level > 2), level as u8])
 }
 

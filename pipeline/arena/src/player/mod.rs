@@ -28,6 +28,11 @@ use crate::world::{Pad, World};
 use hands::{Hands, Wish};
 use persona::weighted;
 
+/// A player begins to turn when its goal is this far from the middle of the view, radians ...
+const ASTRAY: f32 = 0.12;
+/// ... and lets go of the stick when it is this near.
+const SETTLED: f32 = 0.04;
+
 /// Where a player wants to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Goal {
@@ -67,6 +72,8 @@ pub struct Player {
     seen: [f32; 4],
     /// Slow drift of the aim.
     drift: f32,
+    /// The right thumb is turning towards the goal.
+    steers: bool,
     /// Ignores walls on its way.
     straight: bool,
     /// Will run past the pad, on this side.
@@ -99,6 +106,7 @@ impl Player {
             spell: None,
             seen: [0.0; 4],
             drift: 0.0,
+            steers: false,
             stopped: 0,
             bored: 0,
         })
@@ -269,7 +277,11 @@ impl Player {
         let error = self.seen[self.persona.lag.min(self.seen.len() - 1)] + self.drift;
 
         let mut wish = Wish::default();
-        wish.look[0] = -turn_stick(error * if self.persona.lag > 1 { 0.35 } else { 0.5 });
+        // People correct their course now and then, and let go of the stick in between.
+        self.steers = error.abs() > if self.steers { SETTLED } else { ASTRAY };
+        if self.steers {
+            wish.look[0] = -turn_stick(error * if self.persona.lag > 1 { 0.35 } else { 0.5 });
+        }
         wish.walk[1] = match error.abs() {
             e if e < 0.45 => 1.0,
             e if e < 0.9 && distance > 3.0 => 0.6,
