@@ -44,7 +44,7 @@ impl Stage for Imitate {
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let (inputs, training) = settings::split::<Inputs, Training>(stage, table)?;
         super::check_model(stage, inputs.model.as_deref(), inputs.init.as_deref())?;
-        training.validate().with_context(|| format!("stage `{stage}`"))?;
+        training.validate_imitation().with_context(|| format!("stage `{stage}`"))?;
         Ok(Imitate { inputs, training })
     }
 

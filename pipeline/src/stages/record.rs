@@ -16,7 +16,7 @@ use crate::progress::Progress;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Frames {
-    /// JPEG of quality 90: about 9 KB a frame of the arena.
+    /// JPEG of quality 90: about 7 KB a frame of the arena.
     #[default]
     Jpeg,
     /// Lossless.

@@ -30,7 +30,7 @@ pub struct ReinforceStage {
 }
 
 impl Stage for ReinforceStage {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let (inputs, algorithm) = settings::split::<Inputs, Reinforce>(stage, table)?;

@@ -45,7 +45,7 @@ impl Default for ReportStage {
 }
 
 impl Stage for ReportStage {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         parse(stage, table)

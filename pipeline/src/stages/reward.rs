@@ -38,7 +38,7 @@ pub struct Reward {
 }
 
 impl Stage for Reward {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let (inputs, training) = settings::split::<Inputs, Training>(stage, table)?;

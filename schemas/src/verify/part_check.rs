@@ -48,7 +48,7 @@ impl Checker<'_> {
                 self.report.add(Code::DuplicateEpisode, &path, message);
             }
             let idle = row.stats.idle_fraction;
-            if !(row.hz.is_finite() && row.hz > 0.0) || !(0.0..=1.0).contains(&idle) {
+            if !(row.hz.is_finite() && row.hz > 0.0 && (0.0..=1.0).contains(&idle)) {
                 let message = format!(
                     "episode {}: hz {}, idle_fraction {idle}; a rate is a number above 0 and a fraction one from 0 to 1: \
                      restore the file",
