@@ -7,6 +7,7 @@ use playhouse_schemas::{VerifyOptions, verify_with};
 use toml::{Table, Value};
 
 use super::args::{ImportArgs, PlayArgs, RecordArgs, StatsArgs, VerifyArgs};
+use super::text::visible;
 use super::{Context, json};
 use crate::engine::Error;
 use crate::engine::store::write_atomically;
@@ -20,7 +21,7 @@ pub(super) fn stats(context: &mut Context, args: &StatsArgs) -> Result<()> {
     if args.json {
         json(context.out, &stats)?;
     } else {
-        writeln!(context.out, "{stats}")?;
+        writeln!(context.out, "{}", visible(&stats.to_string()))?;
     }
     Ok(())
 }

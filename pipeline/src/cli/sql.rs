@@ -16,7 +16,7 @@ use playhouse_queries::{Params, Session, SessionOptions, TableInfo, Value, funct
 
 use super::Context;
 use super::args::{Format, SqlArgs};
-use super::text::columns;
+use super::text::{columns, visible};
 use crate::engine::nearest::hint;
 use crate::engine::{Error, catalog, ledger};
 use crate::progress::interrupted;
@@ -226,7 +226,7 @@ fn print(out: &mut dyn Write, session: &Session, question: &Question) -> Result<
         Format::Table | Format::Parquet => {
             let batches = session.query(&question.text, &question.params)?;
             let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-            writeln!(out, "{}", Session::format_table(&batches)?)?;
+            writeln!(out, "{}", visible(&Session::format_table(&batches)?))?;
             writeln!(out, "{rows} {}", if rows == 1 { "row" } else { "rows" })?;
         }
         Format::Json => {

@@ -21,6 +21,12 @@ pub(super) fn columns(rows: &[Vec<String>], indent: &str) -> String {
     out
 }
 
+/// Text from data with its control characters made visible: a terminal would obey them.
+pub(super) fn visible(text: &str) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
 /// A figure as people read it: whole numbers whole, others with four digits that matter.
 pub(super) fn number(value: f64) -> String {
     match value {
@@ -38,6 +44,11 @@ pub(super) fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_data_says_to_a_terminal_is_shown_and_not_obeyed() {
+        assert_eq!(visible("a\n\u{1b}[31mred\u{7}é"), "a\n\\u{1b}[31mred\\u{7}é");
+    }
 
     #[test]
     fn columns_line_up() {
