@@ -145,8 +145,9 @@ impl Home {
                 (Ok((found, _)), _) if found != *bytes => {
                     return Ok(Content::Damaged(format!("{file} has {found} bytes instead of {bytes}")));
                 }
-                // What is older than the marker is what the marker describes; only what is not is read.
-                (Ok((_, time)), Ok(marked)) if time <= *marked => {}
+                // What is older than the marker is what the marker describes; only what is not is read. Times are coarse:
+                // a file of the marker's own instant may have come after it.
+                (Ok((_, time)), Ok(marked)) if time < *marked => {}
                 _ if hash(&path).ok().as_ref() == record.hashes.get(file) => {}
                 _ => return Ok(Content::Damaged(format!("{file} was changed since it was made"))),
             }
