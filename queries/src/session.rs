@@ -40,7 +40,7 @@ const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Stack of a worker. Plans are trees and planned and run by recursion, whose frames are large in a debug build.
 /// Only what is touched takes memory; an expression of some thousand terms touches a lot.
-const STACK: usize = 256 << 20;
+const STACK: usize = 64 << 20;
 
 /// Returns true when the query should end.
 pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -84,8 +84,12 @@ pub struct Session {
     stop: Option<Stop>,
 }
 
-/// Threads that are not waited for: a function that has begun on a huge value cannot be stopped, and whoever cancelled
-/// its query must not wait for it.
+/// How long a session that ends waits for its threads.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Threads that are not waited for longer than [`PATIENCE`]: a function that has begun on a huge value cannot be stopped,
+/// and whoever cancelled its query must not wait for it. Not waiting at all would detach threads while they exit, which
+/// glibc before 2.37 does not survive (its bug 19951).
 struct Background(Option<tokio::runtime::Runtime>);
 
 impl std::ops::Deref for Background {
@@ -99,7 +103,7 @@ impl std::ops::Deref for Background {
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
+            runtime.shutdown_timeout(PATIENCE);
         }
     }
 }
