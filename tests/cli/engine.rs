@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::clips::write_clip;
 use super::house::{House, Ran};
 
 /// A recording and two queries on it, in a row.
@@ -332,16 +333,31 @@ settings = { policies = ["finetune", "aligned"], map = "skygarden", episodes = 8
 name = "report"
 kind = "report"
 settings = { title = "Every kind", evaluate = "evaluate", target = "left", reward = "reward", training = ["pretrain", "aligned"], data = ["play"] }
+[[stage]]
+name = "recorded"
+kind = "import"
+settings = { format = "bleeding-edge", source = "clips" }
 "#;
+
+/// A folder to run [`EVERY_KIND`] in. Its clips are many short ones, which an import commits together, and one long enough to
+/// be killed in.
+fn every_kind() -> House {
+    let house = House::new();
+    house.write("every.toml", EVERY_KIND);
+    std::fs::create_dir(house.path("clips")).unwrap();
+    for clip in 0..16 {
+        write_clip(&house.path(&format!("clips/{clip:02}.npz")), clip, 2);
+    }
+    write_clip(&house.path("clips/16.npz"), 16, 300);
+    house
+}
 
 #[test]
 fn kill_9_in_every_kind_of_stage_changes_no_figure() {
-    let quiet = House::new();
-    quiet.write("every.toml", EVERY_KIND);
+    let quiet = every_kind();
     quiet.ok(&["run", "every.toml"]);
 
-    let house = House::new();
-    house.write("every.toml", EVERY_KIND);
+    let house = every_kind();
     // What shows that a stage is in the middle of its work: a checkpoint or a first commit where it makes them.
     const FIRST_PART: &str = "data/episodes/part-000000000000.parquet";
     let signs = [
@@ -358,6 +374,7 @@ fn kill_9_in_every_kind_of_stage_changes_no_figure() {
         ("aligned", "checkpoint.safetensors"),
         ("evaluate", ""),
         ("report", ""),
+        ("recorded", FIRST_PART),
     ];
     let mut interrupted = Vec::new();
     for (stage, sign) in signs {
@@ -370,7 +387,7 @@ fn kill_9_in_every_kind_of_stage_changes_no_figure() {
         }
     }
     // Queries may be over before the kill arrives; what works for long may not.
-    for stage in ["play", "pretrain", "finetune", "rollouts", "reward", "prefer", "aligned", "evaluate"] {
+    for stage in ["play", "pretrain", "finetune", "rollouts", "reward", "prefer", "aligned", "evaluate", "recorded"] {
         assert!(interrupted.contains(&stage), "{stage} was over too soon; killed in time: {interrupted:?}");
     }
     house.ok(&["run", "every.toml"]);

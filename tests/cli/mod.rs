@@ -5,6 +5,7 @@
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
+mod clips;
 mod commands;
 mod engine;
 mod house;
