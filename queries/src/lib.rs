@@ -18,15 +18,20 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(test)]
+mod differential;
 mod error;
 mod files;
 pub mod functions;
 pub mod library;
+mod operators;
 mod output;
 mod params;
+mod rules;
 mod session;
 mod statement;
 pub mod stats;
+mod steps;
 mod table;
 mod yielding;
 

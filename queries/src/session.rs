@@ -21,14 +21,18 @@ use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
+use playhouse_schemas::Table;
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result, nearest};
 use crate::files::{dataset_tables, parquet_files};
 use crate::functions;
+use crate::operators::{Lag, RunAggregate};
 use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
+use crate::rules::CountConditions;
 use crate::statement::{position_of, prepare};
+use crate::steps::StepsTable;
 use crate::table::ParquetTable;
 use crate::yielding::YieldAboveJoins;
 
@@ -140,6 +144,9 @@ impl Session {
             .with_config(config(threads))
             .with_runtime_env(environment)
             .with_default_features()
+            .with_analyzer_rule(Arc::new(CountConditions::new()))
+            .with_physical_optimizer_rule(Arc::new(Lag))
+            .with_physical_optimizer_rule(Arc::new(RunAggregate))
             .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
             .build();
         let context = SessionContext::new_with_state(state);
@@ -155,8 +162,17 @@ impl Session {
     /// not a dataset of this format version.
     pub fn register_dataset(&self, schema: &str, root: &Path) -> Result<()> {
         let schema = Some(schema).filter(|s| !s.is_empty());
-        for table in dataset_tables(root)?.1 {
-            self.register_files(schema, &table.name, &table.files, table.order)?;
+        let (dataset, tables) = dataset_tables(root)?;
+        for table in tables {
+            let index = if table.name == Table::Steps.name() { dataset.step_index()? } else { None };
+            match index {
+                Some(index) => {
+                    let files: Vec<PathBuf> = index.files().map(Path::to_owned).collect();
+                    let files = self.open_files(&files, table.order)?;
+                    self.register(schema, &table.name, Arc::new(StepsTable::new(index, files)))?;
+                }
+                None => self.register_files(schema, &table.name, &table.files, table.order)?,
+            }
         }
         Ok(())
     }
@@ -301,10 +317,22 @@ impl Session {
         Ok(table.to_string())
     }
 
+    /// Changes the engine's settings, for tests of what must not depend on them.
+    #[cfg(test)]
+    pub(crate) fn set(&self, settings: &[(&str, &str)]) {
+        let state = self.context.state_ref();
+        for (key, value) in settings {
+            state.write().config_mut().options_mut().set(&format!("datafusion.{key}"), value).unwrap();
+        }
+    }
+
     fn register_files(&self, schema: Option<&str>, table: &str, files: &[PathBuf], order: &[&str]) -> Result<()> {
+        self.register(schema, table, Arc::new(self.open_files(files, order)?))
+    }
+
+    fn open_files(&self, files: &[PathBuf], order: &[&str]) -> Result<ParquetTable> {
         let state = self.context.state();
-        let provider = self.runtime.block_on(ParquetTable::open(&state, files, order))?;
-        self.register(schema, table, Arc::new(provider))
+        self.runtime.block_on(ParquetTable::open(&state, files, order))
     }
 
     fn register(&self, schema: Option<&str>, table: &str, provider: Arc<dyn TableProvider>) -> Result<()> {

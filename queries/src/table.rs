@@ -5,6 +5,7 @@
 //! it believes it, so that group-bys and windows over whole episodes neither hash nor sort.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,20 +13,22 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result as EngineResult, Statistics};
+use datafusion::common::{DataFusionError, Result as EngineResult, Statistics, internal_err};
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr, expressions::col};
-use datafusion::physical_plan::{ExecutionPlan, empty::EmptyExec};
+use datafusion::physical_plan::{ExecutionPlan, Partitioning, empty::EmptyExec};
 use object_store::ObjectMeta;
 use object_store::path::Path as StorePath;
+use parquet::arrow::arrow_reader::RowSelection;
 
 use crate::error::{Error, Result};
 
@@ -75,6 +78,67 @@ impl ParquetTable {
         }
         let order = sort_order(&schema, order);
         Ok(Self { schema, files, format, order })
+    }
+}
+
+impl ParquetTable {
+    /// Some rows of some files, by partition: pairs of a file's number and its rows, ascending. `partitioning` is what the
+    /// caller knows of it.
+    pub(crate) async fn scan_rows(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+        partitions: &[Vec<(u32, Vec<Range<u64>>)>],
+        partitioning: Partitioning,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let file = |(number, rows): &(u32, Vec<Range<u64>>)| {
+            let file = self.files.get(*number as usize)?;
+            let all = file.statistics.as_ref()?.num_rows.get_value().copied()?;
+            let ranges = rows.iter().map(|range| range.start as usize..range.end as usize);
+            let selection = ParquetRowSelection::new(RowSelection::from_consecutive_ranges(ranges, all));
+            Some(file.clone().with_extension(selection))
+        };
+        let mut groups = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let files: Option<Vec<_>> = partition.iter().map(file).collect();
+            let Some(files) = files else { return internal_err!("a part of steps has no footer statistics") };
+            groups.push(FileGroup::new(files));
+        }
+        self.scan_groups(state, projection, limit, groups, Some(partitioning)).await
+    }
+
+    async fn scan_groups(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+        groups: Vec<FileGroup>,
+        partitioning: Option<Partitioning>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        if groups.iter().all(FileGroup::is_empty) {
+            let schema = match projection {
+                Some(columns) => Arc::new(self.schema.project(columns)?),
+                None => Arc::clone(&self.schema),
+            };
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let mut statistics =
+            Statistics::try_merge_iter(self.files.iter().filter_map(|f| f.statistics.as_deref()), &self.schema)?;
+        if partitioning.is_some() {
+            // Those of the whole files are bounds for some of their rows.
+            statistics = statistics.to_inexact();
+        }
+        let source = self.format.file_source(TableSchema::from(Arc::clone(&self.schema)));
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .with_output_ordering(self.order.iter().cloned().collect())
+            .with_output_partitioning(partitioning)
+            .build();
+        self.format.create_physical_plan(state, config).await
     }
 }
 
@@ -147,25 +211,8 @@ impl TableProvider for ParquetTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        if self.files.is_empty() {
-            let schema = match projection {
-                Some(columns) => Arc::new(self.schema.project(columns)?),
-                None => Arc::clone(&self.schema),
-            };
-            return Ok(Arc::new(EmptyExec::new(schema)));
-        }
         // Neighbours stay neighbours: each partition reads a contiguous run of parts, which is what keeps the order.
         let groups = FileGroup::new(self.files.clone()).split_files(state.config().target_partitions());
-        let statistics =
-            Statistics::try_merge_iter(self.files.iter().filter_map(|f| f.statistics.as_deref()), &self.schema)?;
-        let source = self.format.file_source(TableSchema::from(Arc::clone(&self.schema)));
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
-            .with_file_groups(groups)
-            .with_statistics(statistics)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .with_output_ordering(self.order.iter().cloned().collect())
-            .build();
-        self.format.create_physical_plan(state, config).await
+        self.scan_groups(state, projection, limit, groups, None).await
     }
 }

@@ -13,6 +13,7 @@ use crate::part;
 use crate::reader::WindowReader;
 use crate::row::EpisodeRow;
 use crate::spec::DatasetSpec;
+use crate::step_index::StepIndex;
 use crate::table::Table;
 use crate::writer::{PartLimits, Writer};
 
@@ -143,6 +144,15 @@ impl Dataset {
             tables.push((table, files));
         }
         Ok(tables)
+    }
+
+    /// Where every episode's steps lie, for scans; `None` when parts overlap in their ids, as two writers at once may leave
+    /// them, and no order of the files is the order of the episodes.
+    ///
+    /// # Errors
+    /// A damaged or foreign file in `episodes/`.
+    pub fn step_index(&self) -> Result<Option<StepIndex>> {
+        StepIndex::open(&self.root, &self.spec)
     }
 
     /// All actions of an episode, `[T, C]`.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
@@ -68,18 +68,30 @@ impl ParquetFile {
         rows: Range<u64>,
         leaves: Option<Range<usize>>,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+        let leaves = leaves.map(|leaves| leaves.collect());
+        self.select(source, &[rows], leaves, BATCH_ROWS)
+    }
+
+    /// Decodes some ranges of rows, ascending and apart, of some leaf columns (all, when none are given), reading only the
+    /// pages that hold them. Every batch has `batch_rows` rows but the last.
+    pub(crate) fn select(
+        &self,
+        source: Source,
+        rows: &[Range<u64>],
+        leaves: Option<Vec<usize>>,
+        batch_rows: usize,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let ranges = rows.iter().map(|range| range.start as usize..range.end as usize);
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, self.metadata.clone())
-            .with_batch_size(BATCH_ROWS)
-            .with_row_selection(RowSelection::from(vec![
-                RowSelector::skip(rows.start as usize),
-                RowSelector::select((rows.end - rows.start) as usize),
-            ]));
+            .with_batch_size(batch_rows)
+            .with_row_selection(RowSelection::from_consecutive_ranges(ranges, self.rows() as usize));
         if let Some(leaves) = leaves {
             let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), leaves);
             builder = builder.with_projection(mask);
         }
-        let mut reader = guarded(&self.path, || builder.build())?;
-        Ok(std::iter::from_fn(move || guarded(&self.path, || reader.next().transpose()).transpose()))
+        let path = self.path.clone();
+        let mut reader = guarded(&path, || builder.build())?;
+        Ok(std::iter::from_fn(move || guarded(&path, || reader.next().transpose()).transpose()))
     }
 }
 

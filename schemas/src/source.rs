@@ -43,7 +43,12 @@ impl Source {
 
     /// The same file, its reads not counted: for footers, which are read once.
     pub(crate) fn uncounted(&self) -> Self {
-        Self { counters: Arc::default(), ..self.clone() }
+        self.counted_by(Arc::default())
+    }
+
+    /// The same file, its reads counted elsewhere.
+    pub(crate) fn counted_by(&self, counters: Arc<Counters>) -> Self {
+        Self { counters, ..self.clone() }
     }
 
     /// Reads `length` bytes at `start`, which hold `pages` pages.

@@ -1,19 +1,21 @@
 //! Functions of our own for SQL, one a file.
 //!
-//! To add one: write `functions/<name>.rs` with a `pub(super) fn function() -> ScalarUDF` whose documentation is part of
-//! it, add it to [`all`], and give it rows in `tests/slt/functions.slt`. A test forbids two functions of one name and
-//! functions without documentation.
+//! To add one: write `functions/<name>.rs` with a function that makes the `ScalarUDF` or `AggregateUDF`, whose documentation
+//! is part of it, add it to [`scalars`] or [`aggregates`], and give it rows in `tests/slt/functions.slt`. A test forbids two
+//! functions of one name and functions without documentation.
 
+mod aggregate;
 mod bucket_of;
 mod scalar;
 mod shuffle_key;
 mod split_of;
 mod stick;
+pub(crate) mod trues;
 mod wilson;
 mod wilson_high;
 mod wilson_low;
 
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{AggregateUDF, Documentation, ScalarUDF};
 use datafusion::prelude::SessionContext;
 
 pub(crate) use wilson::interval as wilson_interval;
@@ -31,7 +33,7 @@ pub struct Manual {
     pub example: String,
 }
 
-fn all() -> Vec<ScalarUDF> {
+fn scalars() -> Vec<ScalarUDF> {
     vec![
         bucket_of::function(),
         shuffle_key::function(),
@@ -42,25 +44,30 @@ fn all() -> Vec<ScalarUDF> {
     ]
 }
 
+fn aggregates() -> Vec<AggregateUDF> {
+    vec![trues::count_true(), trues::rate()]
+}
+
 /// The functions that Playhouse adds to SQL, by name.
 pub fn manual() -> Vec<Manual> {
-    let pages = all().into_iter().map(|function| {
-        let doc = function.documentation();
-        Manual {
-            name: function.name().to_owned(),
-            syntax: doc.map(|d| d.syntax_example.clone()).unwrap_or_default(),
-            description: doc.map(|d| d.description.clone()).unwrap_or_default(),
-            example: doc.and_then(|d| d.sql_example.clone()).unwrap_or_default(),
-        }
-    });
-    pages.collect()
+    let page = |name: &str, doc: Option<&Documentation>| Manual {
+        name: name.to_owned(),
+        syntax: doc.map(|d| d.syntax_example.clone()).unwrap_or_default(),
+        description: doc.map(|d| d.description.clone()).unwrap_or_default(),
+        example: doc.and_then(|d| d.sql_example.clone()).unwrap_or_default(),
+    };
+    let (scalars, aggregates) = (scalars(), aggregates());
+    let scalars = scalars.iter().map(|function| page(function.name(), function.documentation()));
+    let aggregates = aggregates.iter().map(|function| page(function.name(), function.documentation()));
+    let mut pages: Vec<Manual> = scalars.chain(aggregates).collect();
+    pages.sort_by(|a, b| a.name.cmp(&b.name));
+    pages
 }
 
 /// Makes every function known to `context`.
 pub(crate) fn register_all(context: &SessionContext) {
-    for function in all() {
-        context.register_udf(function);
-    }
+    scalars().into_iter().for_each(|function| context.register_udf(function));
+    aggregates().into_iter().for_each(|function| context.register_udaf(function));
 }
 
 #[cfg(test)]
@@ -71,7 +78,9 @@ mod tests {
 
     #[test]
     fn names_are_new_and_unique() {
-        let built_in: BTreeSet<String> = SessionContext::new().state().scalar_functions().keys().cloned().collect();
+        let state = SessionContext::new().state();
+        let built_in: BTreeSet<&String> =
+            state.scalar_functions().keys().chain(state.aggregate_functions().keys()).collect();
         let mut seen = BTreeSet::new();
         for page in manual() {
             assert!(!built_in.contains(&page.name), "{} hides a built-in function", page.name);

@@ -4,6 +4,7 @@ mod cost;
 mod crash;
 mod damage;
 mod round_trip;
+mod scan;
 
 use std::path::Path;
 

@@ -1,0 +1,217 @@
+//! The same SQL, here and in a DataFusion that knows nothing of gameplay: the same rows.
+//!
+//! Every rule, operator and scan of ours must be invisible in results. Each statement runs on one, two and seven
+//! partitions, with batches of a few rows, so that runs of an episode cross batches and partitions begin anywhere.
+
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use playhouse_schemas::{ActionSource, ActionSpace, Dataset, DatasetSpec, Episode, Pose};
+
+use crate::{Params, Session, SessionOptions};
+
+/// Forty episodes in three parts; some have no positions, some ids are missing, lengths go from 1 to 400.
+fn dataset(root: &Path) {
+    let actions = ActionSpace::gamepad();
+    let dataset = Dataset::create(root, &DatasetSpec { actions: actions.clone(), frames: None }).unwrap();
+    let mut writer = dataset.writer().unwrap();
+    let mut state = 88172645463325252u64;
+    let mut draw = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    for id in 0..40i64 {
+        let steps = [1, 2, 17, 400, 63][id as usize % 5];
+        // Each component is held for some steps, as buttons are.
+        let mut held = vec![0u8; actions.len()];
+        let played = (0..steps).flat_map(|_| {
+            for (value, cardinality) in held.iter_mut().zip(actions.cardinalities()) {
+                if draw(4) == 0 {
+                    *value = if draw(2) == 0 { (cardinality / 2) as u8 } else { draw(cardinality as u64) as u8 };
+                }
+            }
+            held.clone()
+        });
+        let played: Vec<u8> = played.collect();
+        let pose = |t: usize| Pose { x: t as f32 * 0.25, y: (t % 9) as f32, z: (id % 4) as f32, yaw: 0.0, pitch: 0.5 };
+        let poses = if id % 3 == 0 { Vec::new() } else { (0..steps).map(pose).collect() };
+        writer
+            .push(Episode {
+                episode_id: id * 3,
+                source: "test".into(),
+                map: Some(["skygarden", "canyon"][id as usize % 2].into()),
+                player: None,
+                policy: None,
+                spawn: None,
+                outcome: Some(["left", "right", "fall"][id as usize % 3].into()),
+                split: None,
+                action_source: ActionSource::Human,
+                seed: None,
+                hz: 10.0,
+                episode_return: None,
+                started_at: None,
+                actions: played,
+                poses,
+                rewards: Vec::new(),
+                terminated: true,
+                truncated: false,
+                frames: Vec::new(),
+            })
+            .unwrap();
+        if id % 15 == 14 {
+            writer.flush().unwrap();
+        }
+    }
+    writer.finish().unwrap();
+}
+
+const IDLE: &str = "not a and not b and not x and not y and not lb and not rb and not lt and not rt and not dpad_up \
+    and not dpad_down and not l3 and not r3 and left_x = 5 and left_y = 5 and right_x = 5 and right_y = 5";
+
+/// What may change how a statement runs, and must not change its rows.
+const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
+    ("as ever", &[("execution.batch_size", "8192")]),
+    ("in batches of 5 rows", &[("execution.batch_size", "5")]),
+    (
+        "joins partitioned",
+        &[
+            ("execution.batch_size", "512"),
+            ("optimizer.hash_join_single_partition_threshold", "0"),
+            ("optimizer.hash_join_single_partition_threshold_rows", "0"),
+        ],
+    ),
+];
+
+/// Statements whose rows come in a defined order.
+fn statements() -> Vec<String> {
+    let plain = [
+        // Scans.
+        "select * from steps order by episode_id, t",
+        "select t, right_y, b, a, episode_id from steps where episode_id = 6 and t between 8 and 11 order by t",
+        "select episode_id, t from steps where t >= 399 or episode_id < 9 order by 1, 2",
+        "select episode_id, t, pos_x from steps where t in (3, 5, 390) and episode_id % 2 = 0 order by 1, 2",
+        "select count(*), min(t), max(t), min(episode_id), max(episode_id), count(pos_x) from steps",
+        "select count(*) from steps where t < 0",
+        "select count(*), sum(t) from steps where episode_id > 5 and 10 > t and t > 2",
+        "select count(*), sum(t) from steps where episode_id in (0, 2, 3, 15) and pos_y > 3",
+        "select count(*) from steps where pos_x > 20 and t <= 90 and episode_id between 0 and 70",
+        "select episode_id, t, a, lt from steps where a and not lt order by episode_id, t",
+        "select episode_id, t from steps where episode_id = t order by 1",
+        "select t, count(*) from steps where t < 3 group by t order by t",
+        "select count(*) from (select * from steps limit 70)",
+        "select count(*) from (select a from steps where episode_id > 20 limit 1)",
+        "select episode_id, t from steps order by episode_id desc, t limit 7",
+        // Group-bys over episodes.
+        "select episode_id, count(*) as n from steps group by episode_id order by episode_id",
+        "select episode_id, sum(left_x), max(pos_x), min(pos_y), count(pos_z), avg(right_y) from steps group by 1 order by 1",
+        "select episode_id, count(*) filter (where rt), sum(t) filter (where lb) from steps group by 1 order by 1",
+        "select episode_id, count(distinct left_x), array_agg(left_y order by t) from steps group by 1 order by 1",
+        "select e, count(*) from (select episode_id as e, t from steps where t > 15) group by e order by e",
+        "select episode_id / 7 as k, count(*), sum(t) from steps group by k order by k",
+        "select episode_id, t / 10 as k, count(*) from steps group by episode_id, k order by 1, 2",
+        "select episode_id, approx_distinct(left_x), stddev(right_x) from steps group by 1 order by 1",
+        "select a, b, left_x, count(*) from steps group by a, b, left_x order by 1, 2, 3",
+        "select episode_id, first_value(left_x order by t), last_value(left_x order by t) from steps group by 1 order by 1",
+        // Conditions counted.
+        "select avg(cast(a as int)), sum(cast(b as int)), sum(cast(x as bigint)), avg(cast(y as double)) from steps",
+        "select sum(cast(a as int)), avg(cast(a as int)) from steps where t < 0",
+        "select episode_id, sum(cast(a as int)), avg(cast(left_x > 5 as int)) from steps group by 1 order by 1",
+        "select sum(case when pos_x > 10 then 1 else 0 end), avg(case when pos_x > 10 then 1.0 else 0.0 end) from steps",
+        "select sum(cast(pos_x > 10 as int)), avg(cast(pos_x > 10 as int)) from steps",
+        "select episode_id, avg(cast(pos_x > 10 as int)), sum(cast(pos_x > 10 as int)) from steps group by 1 order by 1",
+        "select sum(cast(a as int)) filter (where b), avg(cast(nullif(a, x) as int)) filter (where y) from steps",
+        "select sum(distinct cast(a as int)), sum(case when a then 2 else 0 end), avg(case when a then 1 end) from steps",
+        "select left_x, sum(cast(a as int)), avg(case when b then 1 else 0 end) from steps group by 1 order by 1",
+        "select map, sum(cast(a as int)) as n from steps join episodes using (episode_id) group by map having sum(cast(a as int)) > 3 order by map",
+        // Lags.
+        "select episode_id, t, lag(left_x) over (partition by episode_id order by t) from steps order by 1, 2",
+        "select episode_id, t, lag(a, 1, false) over (partition by episode_id order by t) from steps order by 1, 2",
+        "select episode_id, t, lag(left_y, 5) over w, lag(pos_x, 2, -1) over w, lag(t, 0) over w from steps window w as (partition by episode_id order by t) order by 1, 2",
+        "select episode_id, t, lag(pos_x, 1, 0) over (partition by episode_id order by t) from steps order by 1, 2",
+        "select episode_id, t, lag(pos_x) ignore nulls over (partition by episode_id order by t) from steps order by 1, 2",
+        "select episode_id, t, lag(left_x) over (partition by episode_id order by t desc) from steps order by 1, 2",
+        "select episode_id, t, lead(left_x) over (partition by episode_id order by t) from steps order by 1, 2",
+        "select episode_id, t, lag(left_x, 900) over (partition by episode_id order by t) from steps order by 1, 2",
+        "select episode_id, t, lag(t) over (order by episode_id, t), row_number() over (partition by episode_id order by t) from steps order by 1, 2",
+        "select episode_id, sum(case when a and not prev then 1 else 0 end) as presses from (select episode_id, a, lag(a, 1, false) over (partition by episode_id order by t) as prev from steps) group by episode_id order by 1",
+        "select episode_id, sum(sqrt((pos_x - px) * (pos_x - px))) as d from (select episode_id, pos_x, lag(pos_x) over (partition by episode_id order by t) as px from steps) group by episode_id order by 1",
+        // Joins, which must not take ranges of episodes for a hash of them.
+        "select s.episode_id, count(*) from steps s join steps o on s.episode_id = o.episode_id and s.t = o.t + 1 group by 1 order by 1",
+        "select count(*), sum(s.t) from steps s join episodes e on e.episode_id = s.episode_id where e.outcome = 'left' and s.t < 60",
+        "select count(*), sum(s.t) from steps s left join episodes e on e.episode_id = s.episode_id and e.map = 'canyon'",
+        "select e.episode_id, count(s.t) from episodes e left join steps s on s.episode_id = e.episode_id and s.t > 100 group by 1 order by 1",
+        "select count(*) from (select episode_id, count(*) as n from steps group by episode_id) g join (select episode_id, sum(t) as m from steps where a group by episode_id) h on g.episode_id = h.episode_id",
+        "select count(*) from (select episode_id, count(*) as n from steps group by episode_id) g full join (select left_x as k, count(*) as m from steps group by left_x) h on g.episode_id = h.k",
+        "select g.episode_id, n, num_steps from (select episode_id, count(*) as n from steps group by episode_id) g join episodes e on e.episode_id = g.episode_id order by 1",
+        "select count(*) from steps where episode_id in (select episode_id from episodes where outcome = 'fall') and t < 10",
+        "select count(*) from steps s where exists (select 1 from episodes e where e.episode_id = s.episode_id and e.num_steps > 100)",
+        "select count(*) from steps where episode_id not in (select episode_id from episodes where map = 'canyon')",
+        "select count(*) from steps where episode_id = (select max(episode_id) from episodes)",
+        "select episode_id, n from (select episode_id, count(*) as n from steps where episode_id < 30 group by episode_id union all select episode_id, count(*) from steps where episode_id >= 30 group by episode_id) order by 1",
+    ];
+    let mut all: Vec<String> = plain.iter().map(|sql| (*sql).to_owned()).collect();
+    all.push(format!(
+        "select episode_id, avg(case when {IDLE} then 1.0 else 0.0 end) as idle from steps group by 1 order by 1"
+    ));
+    all.push(format!("select count(*), sum(t) from steps where {IDLE}"));
+    all.push("select count(*) from steps where a or b or (x and not y) or left_x <> 5".to_owned());
+    all
+}
+
+fn text(batches: &[RecordBatch]) -> Vec<String> {
+    let Some(first) = batches.first() else { return Vec::new() };
+    let rows = concat_batches(&first.schema(), batches).unwrap();
+    let options = FormatOptions::default().with_null("NULL");
+    let columns: Vec<_> =
+        rows.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
+    let row = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | ");
+    (0..rows.num_rows()).map(row).collect()
+}
+
+#[test]
+fn rows_are_those_of_plain_datafusion() {
+    let folder = tempfile::tempdir().unwrap();
+    dataset(folder.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let stock = SessionContext::new();
+    for table in ["steps", "episodes"] {
+        let path = folder.path().join(table);
+        let files = stock.register_parquet(table, path.to_str().unwrap(), ParquetReadOptions::default());
+        runtime.block_on(files).unwrap();
+    }
+    let mut differing = Vec::new();
+    let statements: Vec<(String, Vec<String>)> = statements()
+        .into_iter()
+        .map(|sql| {
+            let rows = runtime.block_on(async { stock.sql(&sql).await?.collect().await }).unwrap();
+            (sql, text(&rows))
+        })
+        .collect();
+    for threads in [1, 2, 7] {
+        for (name, settings) in SETTINGS {
+            let session = Session::new(&SessionOptions { threads: Some(threads), ..Default::default() }).unwrap();
+            session.register_dataset("", folder.path()).unwrap();
+            session.set(settings);
+            for (sql, expected) in &statements {
+                let found = match session.query(sql, &Params::new()) {
+                    Ok(found) => text(&found),
+                    Err(error) => vec![error.to_string()],
+                };
+                if let Some(row) =
+                    (0..found.len().max(expected.len())).find(|row| found.get(*row) != expected.get(*row))
+                {
+                    let (found, expected) = (found.get(row), expected.get(row));
+                    differing.push(format!(
+                        "on {threads} threads, {name}: {sql}\n  row {row}: {found:?}, expected {expected:?}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}

@@ -1,0 +1,193 @@
+//! What every aggregate function here shares: a name, fixed argument types, a manual, and how it accumulates.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::Result;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, GroupsAccumulator, Signature, Volatility,
+};
+
+/// An aggregate of fixed argument types.
+pub(super) struct Aggregate {
+    name: &'static str,
+    signature: Signature,
+    returns: DataType,
+    state: fn(&str) -> Vec<FieldRef>,
+    grouped: fn() -> Box<dyn GroupsAccumulator + Sync>,
+    documentation: Documentation,
+}
+
+/// The parts of an [`Aggregate`] that differ.
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    pub(super) arguments: Vec<DataType>,
+    pub(super) returns: DataType,
+    pub(super) syntax: &'static str,
+    pub(super) description: &'static str,
+    pub(super) example: &'static str,
+    /// The fields of a partial result, from the column's name.
+    pub(super) state: fn(&str) -> Vec<FieldRef>,
+    /// Accumulates many groups at once.
+    pub(super) grouped: fn() -> Box<dyn GroupsAccumulator + Sync>,
+}
+
+impl Spec {
+    pub(super) fn build(self) -> AggregateUDF {
+        let section = DocSection { include: true, label: "Playhouse", description: None };
+        let documentation =
+            Documentation::builder(section, self.description, self.syntax).with_sql_example(self.example).build();
+        AggregateUDF::new_from_impl(Aggregate {
+            name: self.name,
+            signature: Signature::exact(self.arguments, Volatility::Immutable),
+            returns: self.returns,
+            state: self.state,
+            grouped: self.grouped,
+            documentation,
+        })
+    }
+}
+
+// Names are unique (a test says so), so a name is an identity.
+impl PartialEq for Aggregate {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Aggregate {}
+
+impl Hash for Aggregate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl std::fmt::Debug for Aggregate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Aggregate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl AggregateUDFImpl for Aggregate {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(single::Single::new((self.grouped)())))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        Ok((self.state)(args.name))
+    }
+
+    fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok((self.grouped)())
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&self.documentation)
+    }
+}
+
+/// The rows that count: of these values, those that are not null and that the filter lets through.
+pub(super) fn counted(values: &dyn Array, filter: Option<&BooleanArray>) -> Option<BooleanBuffer> {
+    let passes = filter.map(|filter| match filter.nulls() {
+        Some(nulls) => filter.values() & nulls.inner(),
+        None => filter.values().clone(),
+    });
+    match (values.logical_nulls(), passes) {
+        (Some(nulls), Some(passes)) => Some(nulls.inner() & &passes),
+        (Some(nulls), None) => Some(nulls.into_inner()),
+        (None, passes) => passes,
+    }
+}
+
+/// Calls `each` with every run of rows of one group: the group, the first row, the row after the last.
+pub(super) fn for_each_run(groups: &[usize], mut each: impl FnMut(usize, usize, usize)) {
+    let mut from = 0;
+    for run in groups.chunk_by(|a, b| a == b) {
+        each(run[0], from, from + run.len());
+        from += run.len();
+    }
+}
+
+/// An aggregate without groups, as one with a single group.
+mod single {
+    use super::*;
+    use arrow::array::ArrayRef;
+    use datafusion::common::ScalarValue;
+    use datafusion::logical_expr::EmitTo;
+
+    pub(super) struct Single {
+        grouped: Box<dyn GroupsAccumulator + Sync>,
+        /// Every row's group: 0.
+        zeros: Arc<Vec<usize>>,
+    }
+
+    impl Single {
+        pub(super) fn new(grouped: Box<dyn GroupsAccumulator + Sync>) -> Self {
+            Self { grouped, zeros: Arc::default() }
+        }
+
+        fn zeros(&mut self, rows: usize) -> Arc<Vec<usize>> {
+            if self.zeros.len() < rows {
+                self.zeros = Arc::new(vec![0; rows]);
+            }
+            Arc::clone(&self.zeros)
+        }
+    }
+
+    impl std::fmt::Debug for Single {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("Single").finish_non_exhaustive()
+        }
+    }
+
+    impl Accumulator for Single {
+        fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+            let rows = values.first().map_or(0, |values| values.len());
+            let zeros = self.zeros(rows);
+            self.grouped.update_batch(values, &zeros[..rows], None, 1)
+        }
+
+        fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+            let rows = states.first().map_or(0, |values| values.len());
+            let zeros = self.zeros(rows);
+            self.grouped.merge_batch(states, &zeros[..rows], 1)
+        }
+
+        fn state(&mut self) -> Result<Vec<ScalarValue>> {
+            // A partition without rows has a state too: that of no rows.
+            self.merge_batch(&[])?;
+            let states = self.grouped.state(EmitTo::All)?;
+            states.iter().map(|state| ScalarValue::try_from_array(state, 0)).collect()
+        }
+
+        fn evaluate(&mut self) -> Result<ScalarValue> {
+            self.merge_batch(&[])?;
+            ScalarValue::try_from_array(&self.grouped.evaluate(EmitTo::All)?, 0)
+        }
+
+        fn size(&self) -> usize {
+            size_of_val(self) + self.grouped.size() + self.zeros.capacity() * size_of::<usize>()
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Decodes a column of small unsigned integers: stick buckets and packed buttons.
+//!
+//! Parquet stores them as 32-bit integers, and a general reader decodes to those and then narrows. Here a page of
+//! dictionary indices becomes bytes in one step, through a table of the narrow values. What a page may hold is PLAIN or
+//! dictionary indices without nulls, which is what our writer makes; [`SmallInts::can_read`] says no to anything else.
+//!
+//! The layout of indices is Parquet's RLE/bit-packed hybrid
+//! (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::basic::{Encoding, Type};
+use parquet::column::page::{Page, PageReader};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use crate::error::{Error, Result};
+use crate::parquet_file::{ParquetFile, guarded};
+use crate::source::Source;
+
+/// An unsigned integer that a column is narrowed to.
+pub(crate) trait Narrow: Copy + Default + Send + 'static {
+    /// The low bits of a stored value; none if it does not fit.
+    fn narrow(stored: i32) -> Option<Self>;
+}
+
+impl Narrow for u8 {
+    fn narrow(stored: i32) -> Option<Self> {
+        stored.try_into().ok()
+    }
+}
+
+impl Narrow for u16 {
+    fn narrow(stored: i32) -> Option<Self> {
+        stored.try_into().ok()
+    }
+}
+
+/// One column of one file, read forward.
+pub(crate) struct SmallInts<T> {
+    file: Arc<ParquetFile>,
+    source: Source,
+    leaf: usize,
+    group: Option<Group<T>>,
+}
+
+/// The row group being read.
+struct Group<T> {
+    number: usize,
+    rows: Range<u64>,
+    pages: SerializedPageReader<Source>,
+    /// Number of the next data page that `pages` will hand out.
+    next_page: usize,
+    dictionary: Vec<T>,
+    /// The decoded page, and its rows in the file.
+    page: Vec<T>,
+    page_rows: Range<u64>,
+}
+
+impl<T: Narrow> SmallInts<T> {
+    /// Whether every page of the column is of a kind that is read here.
+    pub(crate) fn can_read(metadata: &ParquetMetaData, leaf: usize) -> bool {
+        let column = metadata.file_metadata().schema_descr().column(leaf);
+        column.max_def_level() == 0
+            && column.max_rep_level() == 0
+            && column.physical_type() == Type::INT32
+            && metadata.offset_index().is_some()
+            && metadata.row_groups().iter().all(|group| {
+                let known = [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY, Encoding::PLAIN_DICTIONARY];
+                group.column(leaf).encodings().all(|encoding| known.contains(&encoding))
+            })
+    }
+
+    pub(crate) fn new(file: Arc<ParquetFile>, source: Source, leaf: usize) -> Self {
+        Self { file, source, leaf, group: None }
+    }
+
+    /// Appends the values of `rows`, which must not lie before those of an earlier call.
+    ///
+    /// # Errors
+    /// A damaged page.
+    pub(crate) fn read(&mut self, rows: Range<u64>, out: &mut Vec<T>) -> Result<()> {
+        let mut at = rows.start;
+        while at < rows.end {
+            self.seek(at)?;
+            let Some(group) = &self.group else { break };
+            let end = rows.end.min(group.page_rows.end);
+            let from = (at - group.page_rows.start) as usize;
+            let values = group.page.get(from..from + (end - at) as usize);
+            out.extend_from_slice(values.ok_or_else(|| self.damaged("a page has fewer values than rows"))?);
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Decodes the page with `row`, unless it is the current one.
+    fn seek(&mut self, row: u64) -> Result<()> {
+        if self.group.as_ref().is_some_and(|group| group.page_rows.contains(&row)) {
+            return Ok(());
+        }
+        if self.group.as_ref().is_none_or(|group| !group.rows.contains(&row)) {
+            self.group = Some(self.open_group(row)?);
+        }
+        let Some(mut group) = self.group.take() else { return Ok(()) };
+        let path = self.file.path.clone();
+        guarded(&path, || -> std::result::Result<(), parquet::errors::ParquetError> {
+            let metadata = self.file.metadata();
+            let pages = metadata
+                .offset_index()
+                .map(|index| index[group.number][self.leaf].page_locations())
+                .ok_or_else(|| parquet::errors::ParquetError::General("no offset index".into()))?;
+            let in_group = (row - group.rows.start) as i64;
+            let wanted = pages.partition_point(|page| page.first_row_index <= in_group).saturating_sub(1);
+            while group.next_page < wanted {
+                group.pages.skip_next_page()?;
+                group.next_page += 1;
+            }
+            let page = group.pages.get_next_page()?;
+            let from = group.rows.start + pages[wanted].first_row_index as u64;
+            let to = pages.get(wanted + 1).map_or(group.rows.end, |p| group.rows.start + p.first_row_index as u64);
+            group.next_page = wanted + 1;
+            group.page_rows = from..to;
+            let count = (to - from) as usize;
+            group.page.clear();
+            group.page.reserve(count);
+            page.and_then(|page| decode_page(page, count, &group.dictionary, &mut group.page))
+                .ok_or_else(|| parquet::errors::ParquetError::General("a page of indices is damaged".into()))
+        })?;
+        self.group = Some(group);
+        Ok(())
+    }
+
+    fn open_group(&self, row: u64) -> Result<Group<T>> {
+        let metadata = self.file.metadata();
+        let mut start = 0;
+        for (number, group) in metadata.row_groups().iter().enumerate() {
+            let rows = start..start + group.num_rows().max(0) as u64;
+            start = rows.end;
+            if !rows.contains(&row) {
+                continue;
+            }
+            let column = group.column(self.leaf);
+            let locations = metadata.offset_index().map(|index| index[number][self.leaf].page_locations().clone());
+            let (pages, dictionary) = guarded(&self.file.path, || {
+                let source = Arc::new(self.source.clone());
+                let mut pages = SerializedPageReader::new(source, column, group.num_rows() as usize, locations)?;
+                let has_dictionary = column.dictionary_page_offset().is_some();
+                let page = if has_dictionary { pages.get_next_page()? } else { None };
+                Ok::<_, parquet::errors::ParquetError>((pages, page))
+            })?;
+            let dictionary = match dictionary {
+                None => Vec::new(),
+                Some(Page::DictionaryPage { buf, num_values, .. }) => {
+                    let mut values = Vec::with_capacity(num_values as usize);
+                    plain(&buf, num_values as usize, &mut values)
+                        .ok_or_else(|| self.damaged("its dictionary does not fit the column's type"))?;
+                    values
+                }
+                Some(_) => return Err(self.damaged("its dictionary is not where the footer says")),
+            };
+            return Ok(Group { number, rows, pages, next_page: 0, dictionary, page: Vec::new(), page_rows: 0..0 });
+        }
+        Err(self.damaged(&format!("row {row} is asked for, and it has {start}")))
+    }
+
+    fn damaged(&self, reason: &str) -> Error {
+        let column = self.file.metadata().file_metadata().schema_descr().column(self.leaf);
+        Error::corrupt(&self.file.path, format!("column `{}`: {reason}", column.path().string()))
+    }
+}
+
+fn decode_page<T: Narrow>(page: Page, count: usize, dictionary: &[T], out: &mut Vec<T>) -> Option<()> {
+    let (values, encoding): (Bytes, Encoding) = match page {
+        Page::DataPage { buf, encoding, .. } => (buf, encoding),
+        Page::DataPageV2 { buf, encoding, def_levels_byte_len, rep_levels_byte_len, .. } => {
+            let levels = def_levels_byte_len as usize + rep_levels_byte_len as usize;
+            if levels > buf.len() {
+                return None;
+            }
+            (buf.slice(levels..), encoding)
+        }
+        Page::DictionaryPage { .. } => return None,
+    };
+    match encoding {
+        Encoding::PLAIN => plain(&values, count, out),
+        Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY => {
+            let (width, indices) = values.split_first()?;
+            hybrid(indices, *width, count, dictionary, out)
+        }
+        _ => None,
+    }
+}
+
+/// `count` little-endian 32-bit integers.
+fn plain<T: Narrow>(values: &[u8], count: usize, out: &mut Vec<T>) -> Option<()> {
+    let (stored, _) = values.get(..count.checked_mul(4)?)?.as_chunks::<4>();
+    for value in stored {
+        out.push(T::narrow(i32::from_le_bytes(*value))?);
+    }
+    Some(())
+}
+
+/// `count` dictionary indices of `width` bits in the hybrid encoding, looked up. None if the input is too short or an
+/// index lies beyond the dictionary.
+fn hybrid<T: Narrow>(mut input: &[u8], width: u8, count: usize, dictionary: &[T], out: &mut Vec<T>) -> Option<()> {
+    if width > 16 {
+        return None;
+    }
+    // One entry for every index that `width` bits can say, so that the inner loop needs no check; `largest` is checked after.
+    let mut table = dictionary.to_vec();
+    table.resize((1usize << width).max(dictionary.len()), T::default());
+    let mut largest = 0;
+    let end = out.len() + count;
+    while out.len() < end {
+        let (header, rest) = varint(input)?;
+        input = rest;
+        let wanted = end - out.len();
+        if header & 1 == 0 {
+            let run = (header >> 1) as usize;
+            let (bytes, rest) = input.split_at_checked(usize::from(width).div_ceil(8))?;
+            input = rest;
+            let index = bytes.iter().rev().fold(0usize, |index, byte| index << 8 | usize::from(*byte));
+            largest = largest.max(index);
+            out.extend(std::iter::repeat_n(*table.get(index)?, run.min(wanted)));
+            // A run of no values would never end.
+            if run == 0 {
+                return None;
+            }
+        } else {
+            let groups = (header >> 1) as usize;
+            let stored = groups.checked_mul(usize::from(width))?;
+            // A writer may cut the last group short.
+            let (packed, rest) = input.split_at(stored.min(input.len()));
+            input = rest;
+            let values = groups.checked_mul(8)?.min(wanted);
+            if groups == 0 || packed.len() < (values * usize::from(width)).div_ceil(8) {
+                return None;
+            }
+            largest = largest.max(unpack(packed, width, values, &table, out));
+        }
+    }
+    (largest < dictionary.len()).then_some(())
+}
+
+/// Appends `count` values whose indices are packed in `width` bits each, lowest bits first. Returns the largest index.
+fn unpack<T: Narrow>(packed: &[u8], width: u8, count: usize, table: &[T], out: &mut Vec<T>) -> usize {
+    macro_rules! widths {
+        ($($w:literal),*) => {
+            match width {
+                $($w => unpack_width::<T, $w>(packed, count, table, out),)*
+                _ => {
+                    out.extend(std::iter::repeat_n(table.first().copied().unwrap_or_default(), count));
+                    0
+                }
+            }
+        };
+    }
+    widths!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+}
+
+fn unpack_width<T: Narrow, const W: usize>(packed: &[u8], count: usize, table: &[T], out: &mut Vec<T>) -> usize {
+    let mask = (1u128 << W) - 1;
+    let mut largest = 0;
+    let mut left = count;
+    for group in packed.chunks(W) {
+        // Eight indices of up to 16 bits are at most 16 bytes.
+        let mut bytes = [0; 16];
+        bytes[..group.len()].copy_from_slice(group);
+        let word = u128::from_le_bytes(bytes);
+        let mut eight = [T::default(); 8];
+        for (i, value) in eight.iter_mut().enumerate() {
+            let index = (word >> (i * W) & mask) as usize;
+            largest = largest.max(index);
+            *value = table[index];
+        }
+        let taken = left.min(8);
+        out.extend_from_slice(&eight[..taken]);
+        left -= taken;
+        if left == 0 {
+            break;
+        }
+    }
+    largest
+}
+
+/// An unsigned LEB128 number of at most five bytes, and what follows it.
+fn varint(input: &[u8]) -> Option<(u32, &[u8])> {
+    let mut value = 0u32;
+    for (i, byte) in input.iter().take(5).enumerate() {
+        value |= u32::from(byte & 0x7f) << (7 * i);
+        if byte & 0x80 == 0 {
+            return Some((value, &input[i + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The encoding by the letter of the specification, one bit at a time.
+    fn pack(indices: &[usize], width: u8) -> Vec<u8> {
+        let mut bytes = vec![0; (indices.len() * usize::from(width)).div_ceil(8)];
+        for (i, index) in indices.iter().enumerate() {
+            for bit in 0..usize::from(width) {
+                let at = i * usize::from(width) + bit;
+                bytes[at / 8] |= ((index >> bit & 1) as u8) << (at % 8);
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn packed_indices_of_every_width_come_back() {
+        for width in 1..=16u8 {
+            let dictionary: Vec<u16> = (0..1u32 << width).map(|v| (v * 7 % 65536) as u16).collect();
+            let indices: Vec<usize> = (0..83).map(|i| (i * 2654435761usize) % dictionary.len()).collect();
+            let padded: Vec<usize> = indices.iter().copied().chain([0; 5]).collect();
+            let mut input = vec![(11 << 1) | 1];
+            input.extend(pack(&padded, width));
+            let mut out = Vec::new();
+            assert!(hybrid(&input, width, indices.len(), &dictionary, &mut out).is_some(), "width {width}");
+            let expected: Vec<u16> = indices.iter().map(|i| dictionary[*i]).collect();
+            assert_eq!(out, expected, "width {width}");
+        }
+    }
+
+    #[test]
+    fn runs_and_groups_mix() {
+        // 300 times index 2, then eight packed, then twice index 1.
+        let mut input = vec![0xd8, 0x04, 2, 3];
+        input.extend(pack(&[0, 1, 2, 3, 3, 2, 1, 0], 2));
+        input.extend([2 << 1, 1]);
+        let mut out: Vec<u8> = Vec::new();
+        hybrid(&input, 2, 310, &[10, 11, 12, 13], &mut out).unwrap();
+        let tail = [10, 11, 12, 13, 13, 12, 11, 10, 11, 11];
+        assert_eq!(out, [&[12; 300][..], &tail[..]].concat());
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let dictionary = [5u8, 6, 7];
+        let decode = |input: &[u8], width| hybrid(input, width, 8, &dictionary, &mut Vec::new());
+        assert!(decode(&[3, 0b1110_0100, 0b1110_0100], 2).is_none(), "index 3 of three");
+        assert!(decode(&[3, 0b0110_0100], 2).is_none(), "too short");
+        assert!(decode(&[0, 1, 16, 1], 2).is_none(), "an empty run");
+        assert!(decode(&[0xff, 0xff, 0xff, 0xff, 0xff], 2).is_none(), "a header without an end");
+        assert!(decode(&[16, 9], 2).is_none(), "a run of an index that is not there");
+        assert!(decode(&[16, 1], 40).is_none(), "indices of 40 bits");
+        assert!(plain::<u8>(&[1, 0, 0, 0, 0, 1, 0, 0], 2, &mut Vec::new()).is_none(), "256 is no byte");
+    }
+}
