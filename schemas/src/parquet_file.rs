@@ -66,7 +66,7 @@ impl ParquetFile {
         &self,
         source: Source,
         rows: Range<u64>,
-        leaves: Option<Range<usize>>,
+        leaves: Option<&[usize]>,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, self.metadata.clone())
             .with_batch_size(BATCH_ROWS)
@@ -75,7 +75,7 @@ impl ParquetFile {
                 RowSelector::select((rows.end - rows.start) as usize),
             ]));
         if let Some(leaves) = leaves {
-            let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), leaves);
+            let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), leaves.iter().copied());
             builder = builder.with_projection(mask);
         }
         let mut reader = guarded(&self.path, || builder.build())?;
