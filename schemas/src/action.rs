@@ -211,8 +211,20 @@ impl Component {
 }
 
 /// Columns of `steps` that a component may not be named after.
-const RESERVED: [&str; 11] =
-    ["episode_id", "t", "pos_x", "pos_y", "pos_z", "yaw", "pitch", "reward", "terminated", "truncated", "time_us"];
+const RESERVED: [&str; 12] = [
+    "episode_id",
+    "t",
+    "buttons",
+    "pos_x",
+    "pos_y",
+    "pos_z",
+    "yaw",
+    "pitch",
+    "reward",
+    "terminated",
+    "truncated",
+    "time_us",
+];
 
 impl ActionSpace {
     /// The default space: 12 buttons and 4 stick axes (see the module's drawing).
@@ -241,6 +253,22 @@ impl ActionSpace {
     /// Sum of the cardinalities: 68 for the gamepad.
     pub fn logits(&self) -> usize {
         self.components.iter().map(|c| usize::from(c.cardinality)).sum()
+    }
+
+    /// Positions of the buttons, in the space's order: the k-th is bit k of the column `buttons`.
+    pub fn buttons(&self) -> impl Iterator<Item = usize> + '_ {
+        self.components.iter().enumerate().filter(|(_, c)| c.kind == Kind::Button).map(|(i, _)| i)
+    }
+
+    /// Bits of a value of the column `buttons` of `steps`: 16, 32 or 64, whichever holds all buttons first. None, and no
+    /// such column, for a space without buttons or with more than 64.
+    pub fn button_bits(&self) -> Option<u8> {
+        match self.buttons().count() {
+            1..=16 => Some(16),
+            17..=32 => Some(32),
+            33..=64 => Some(64),
+            _ => None,
+        }
     }
 
     /// Position of the component called `name`.
@@ -341,11 +369,30 @@ mod tests {
     }
 
     #[test]
+    fn the_packed_column_is_as_wide_as_the_buttons_need() {
+        let space = |buttons: usize| ActionSpace {
+            name: "many".into(),
+            components: [Component::stick("turn")]
+                .into_iter()
+                .chain((0..buttons).map(|i| Component::button(format!("b{i}"))))
+                .collect(),
+        };
+        for (buttons, bits) in
+            [(0, None), (1, Some(16)), (16, Some(16)), (17, Some(32)), (33, Some(64)), (64, Some(64)), (65, None)]
+        {
+            assert_eq!(space(buttons).button_bits(), bits, "{buttons} buttons");
+        }
+        assert_eq!(space(2).buttons().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(ActionSpace::gamepad().button_bits(), Some(16));
+    }
+
+    #[test]
     fn broken_spaces_are_refused() {
-        let broken: [fn(&mut ActionSpace); 7] = [
+        let broken: [fn(&mut ActionSpace); 8] = [
             |s| s.components.clear(),
             |s| s.components[1].name = "a".into(),
             |s| s.components[0].name = "reward".into(),
+            |s| s.components[3].name = "buttons".into(),
             |s| s.components[0].name = "A b".into(),
             |s| s.components[0].cardinality = 3,
             |s| s.components[12].edges[3] = f32::NAN,

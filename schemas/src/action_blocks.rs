@@ -1,59 +1,76 @@
 //! Actions by row, as bytes: decoded a block at a time, and kept.
 //!
-//! A block is the rows of one page (all columns of `steps` have their pages at the same rows), so decoding it reads one
-//! page a component, a few kilobytes in all. Blocks stay in memory up to a budget: 128 MiB hold the actions of 230
-//! hours, and beyond that a window costs the pages of one block.
+//! A block lies within one page (all columns of `steps` have their pages at the same rows), so decoding it reads one page
+//! of `buttons` and one an axis, and decodes the block's rows of it. Blocks stay in memory up to a budget: 128 MiB hold
+//! the actions of 230 hours, and beyond that a window costs one or two blocks.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::UInt8Type;
 
+use crate::action::Kind;
 use crate::error::{Error, Result};
 use crate::parquet_file::ParquetFile;
+use crate::row::{Columns, packed_buttons};
 use crate::source::Source;
-use crate::table::STEP_PAGE_ROWS;
 
 /// Bytes of decoded actions that are kept.
 const BUDGET: usize = 128 << 20;
 
+/// Rows of a block; a page of `steps` holds a whole number of blocks.
+pub(crate) const BLOCK_ROWS: usize = 8192;
+
 /// The first action column of `steps`, after `episode_id` and `t`.
 const FIRST_COMPONENT: usize = 2;
 
-/// Decodes rows `rows` of a file's actions: `[rows, C]`.
+/// Decodes rows `rows` of a file's actions: `[rows, C]`. Buttons come from the packed column, one page in place of a page
+/// a button; [`verify`](crate::verify()) checks that both say the same.
 ///
 /// # Errors
 /// A damaged page, a null, or a bucket that its component does not have.
 pub(crate) fn decode(file: &ParquetFile, source: Source, rows: Range<u64>) -> Result<Vec<u8>> {
-    let components = &file.spec.actions.components;
-    let count = components.len();
+    let space = &file.spec.actions;
+    let count = space.len();
+    let packed = space.button_bits().is_some();
+    let own_column = |i: &usize| !packed || space.components[*i].kind == Kind::Axis;
+    let mut leaves: Vec<usize> = (0..count).filter(own_column).map(|i| FIRST_COMPONENT + i).collect();
+    leaves.extend(packed.then_some(FIRST_COMPONENT + count));
     let wanted = (rows.end - rows.start) as usize;
     let mut actions = vec![0; wanted * count];
     let mut done = 0;
-    for batch in file.batches(source, rows.clone(), Some(FIRST_COMPONENT..FIRST_COMPONENT + count))? {
+    for batch in file.batches(source, rows.clone(), Some(&leaves))? {
         let batch = batch?;
+        let columns = Columns { path: &file.path, batch: &batch };
         let out = actions.get_mut(done * count..(done + batch.num_rows()) * count).unwrap_or_default();
-        for (i, (component, column)) in components.iter().zip(batch.columns()).enumerate() {
+        for (i, component) in space.components.iter().enumerate().filter(|(i, _)| own_column(i)) {
             let slots = out.iter_mut().skip(i).step_by(count);
-            if let Some(buttons) = column.as_boolean_opt() {
+            if component.kind == Kind::Button {
+                let buttons = columns.get(&component.name, |a| a.as_boolean_opt())?;
                 slots.zip(buttons.values()).for_each(|(slot, down)| *slot = u8::from(down));
-            } else if let Some(buckets) = column.as_primitive_opt::<UInt8Type>() {
-                slots.zip(buckets.values()).for_each(|(slot, bucket)| *slot = *bucket);
-                if let Some(row) = buckets.values().iter().position(|b| *b >= component.cardinality) {
-                    let at = rows.start as usize + done + row;
-                    let reason = format!(
-                        "row {at}, column `{}`: bucket {} is out of range, the last one is {}",
-                        component.name,
-                        buckets.value(row),
-                        component.cardinality - 1
-                    );
-                    return Err(Error::corrupt(&file.path, reason));
-                }
-            } else {
-                let reason = format!("column `{}` has type {}", component.name, column.data_type());
-                return Err(Error::foreign(&file.path, reason));
+                continue;
+            }
+            let buckets = columns.get(&component.name, |a| a.as_primitive_opt::<UInt8Type>())?.values();
+            slots.zip(buckets).for_each(|(slot, bucket)| *slot = *bucket);
+            if buckets.iter().fold(0, |most, &b| most.max(b)) >= component.cardinality {
+                let row = buckets.iter().position(|b| *b >= component.cardinality).unwrap_or(0);
+                let reason = format!(
+                    "row {}, column `{}`: bucket {} is out of range, the last one is {}",
+                    rows.start as usize + done + row,
+                    component.name,
+                    buckets[row],
+                    component.cardinality - 1
+                );
+                return Err(Error::corrupt(&file.path, reason));
+            }
+        }
+        if packed {
+            let words = packed_buttons(&columns)?;
+            for (k, i) in space.buttons().enumerate() {
+                let slots = out.iter_mut().skip(i).step_by(count);
+                slots.zip(&words).for_each(|(slot, word)| *slot = (word >> k & 1) as u8);
             }
         }
         done += batch.num_rows();
@@ -91,7 +108,7 @@ impl ActionBlocks {
         rows: Range<u64>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
-        let (size, count) = (STEP_PAGE_ROWS as u64, file.spec.actions.len());
+        let (size, count) = (BLOCK_ROWS as u64, file.spec.actions.len());
         for block in rows.start / size..rows.end.div_ceil(size) {
             let start = block * size;
             let actions =

@@ -1,6 +1,5 @@
 //! A dataset: a folder of parts.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::disk::{Disk, LocalDisk};
 use crate::episode::Episode;
 use crate::error::{Error, Result};
-use crate::parquet_file::ParquetFile;
+use crate::ids::IdSet;
+use crate::parquet_file::{ParquetFile, read_episodes};
 use crate::part;
+use crate::prepared::PreparedEpisode;
 use crate::reader::WindowReader;
 use crate::row::EpisodeRow;
+use crate::source::Source;
 use crate::spec::DatasetSpec;
 use crate::step_index::StepIndex;
 use crate::table::Table;
@@ -20,7 +22,7 @@ use crate::writer::{PartLimits, Writer};
 /// A dataset on the local file system. Cheap to open: one footer is read.
 pub struct Dataset {
     root: PathBuf,
-    spec: DatasetSpec,
+    spec: Arc<DatasetSpec>,
     /// The reader behind [`Dataset::read_actions`] and [`Dataset::read_episode`].
     reader: Mutex<Option<Arc<WindowReader>>>,
 }
@@ -66,7 +68,7 @@ impl Dataset {
     }
 
     fn with(root: &Path, spec: DatasetSpec) -> Self {
-        Self { root: root.to_owned(), spec, reader: Mutex::new(None) }
+        Self { root: root.to_owned(), spec: Arc::new(spec), reader: Mutex::new(None) }
     }
 
     /// The dataset's folder.
@@ -77,6 +79,19 @@ impl Dataset {
     /// What its actions and frames are.
     pub fn spec(&self) -> &DatasetSpec {
         &self.spec
+    }
+
+    pub(crate) fn shared_spec(&self) -> &Arc<DatasetSpec> {
+        &self.spec
+    }
+
+    /// Checks an episode and computes its statistics, which is most of the work of writing it: on any thread, for
+    /// [`Writer::push_prepared`] of a writer of this dataset.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the episode, the step and the column.
+    pub fn prepare(&self, episode: Episode) -> Result<PreparedEpisode> {
+        PreparedEpisode::new(episode, &self.spec)
     }
 
     /// A writer that adds episodes, with parts of the default size.
@@ -96,12 +111,32 @@ impl Dataset {
     }
 
     pub(crate) fn writer_on(&self, limits: PartLimits, disk: Box<dyn Disk>) -> Result<Writer> {
-        let stored: HashSet<i64> = match self.reader() {
-            Ok(reader) => reader.episodes().iter().map(|row| row.episode_id).collect(),
-            Err(Error::NoDataset { .. }) => HashSet::new(),
-            Err(e) => return Err(e),
-        };
-        Ok(Writer::new(self, stored, limits, disk))
+        let mut stored = Vec::new();
+        self.visit_episodes(|row| {
+            stored.push(row.episode_id);
+            Ok(())
+        })?;
+        Ok(Writer::new(self, stored.into_iter().collect::<IdSet>(), limits, disk))
+    }
+
+    /// Hands every row of the table `episodes` to `visit`, part after part, a part in memory at a time.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::episodes`], and whatever `visit` returns.
+    pub fn visit_episodes<E: From<Error>>(
+        &self,
+        mut visit: impl FnMut(EpisodeRow) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        for name in part::list(&self.root, Table::Episodes)?.unwrap_or_default().parts {
+            let path = part::file(&self.root, Table::Episodes, &name);
+            let (spec, rows) = read_episodes(&path, Source::open(&path, Arc::default())?)?;
+            if let Some(difference) = self.spec.difference(&spec) {
+                let reason = format!("the dataset and this file differ in {difference}; keep datasets apart");
+                return Err(Error::conflict(&path, reason).into());
+            }
+            rows.into_iter().try_for_each(&mut visit)?;
+        }
+        Ok(())
     }
 
     /// The rows of the table `episodes`, by ascending id; none for a dataset just created.

@@ -58,7 +58,7 @@ pub enum Error {
         reason: String,
     },
     /// A file of another format version.
-    #[error("{}: format version {found}, this build reads version {supported}; use the release that wrote it", .path.display())]
+    #[error("{}: format version {found}, this build reads version {supported}; record or import it again, or use the release that wrote it", .path.display())]
     Version {
         /// The file.
         path: PathBuf,

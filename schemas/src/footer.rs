@@ -1,7 +1,7 @@
 //! What a file says of itself: the keys that every file of a dataset carries in its Parquet footer.
 //!
 //! ```text
-//! playhouse.format_version   "1"
+//! playhouse.format_version   "2"
 //! playhouse.table            "episodes" | "steps" | "frames"
 //! playhouse.action_space     JSON of ActionSpace
 //! playhouse.frame_spec       JSON of FrameSpec, or "null" for a dataset without frames
@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 use crate::spec::DatasetSpec;
 use crate::table::{Table, key_value};
 
-/// The version that this crate writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version that this crate writes and reads. 2 added the column `buttons` to `steps`.
+pub const FORMAT_VERSION: u32 = 2;
 
 const VERSION_KEY: &str = "playhouse.format_version";
 const TABLE_KEY: &str = "playhouse.table";

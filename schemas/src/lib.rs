@@ -8,7 +8,7 @@
 //!        idle_fraction distance net_displacement action_entropy presses_<button>.. mean_stick_deflection
 //!        longest_repeat action_hash
 //! <root>/steps/part-000000000000.parquet       one row a step, sorted by (episode_id, t)
-//!        episode_id t <component>.. pos_x pos_y pos_z yaw pitch reward terminated truncated
+//!        episode_id t <component>.. buttons pos_x pos_y pos_z yaw pitch reward terminated truncated
 //! <root>/frames/part-000000000000.parquet      one row a step, or no such folder; sorted by (episode_id, t)
 //!        episode_id t image{bytes path}
 //! ```
@@ -68,8 +68,10 @@ mod error;
 mod footer;
 mod frame;
 mod frame_pages;
+mod ids;
 mod parquet_file;
 mod part;
+mod prepared;
 mod reader;
 mod row;
 mod small_ints;
@@ -90,12 +92,15 @@ mod verify;
 mod window;
 mod writer;
 
+pub mod plain;
+
 pub use action::{ActionSpace, Component, Kind, gamepad};
 pub use dataset::Dataset;
 pub use episode::{ActionSource, Episode, Pose};
 pub use error::{Error, Result};
 pub use footer::FORMAT_VERSION;
 pub use frame::{Codec, FrameSpec};
+pub use prepared::PreparedEpisode;
 pub use reader::WindowReader;
 pub use row::EpisodeRow;
 pub use spec::DatasetSpec;

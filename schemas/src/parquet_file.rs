@@ -66,7 +66,7 @@ impl ParquetFile {
         &self,
         source: Source,
         rows: Range<u64>,
-        leaves: Option<Range<usize>>,
+        leaves: Option<&[usize]>,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
         let leaves = leaves.map(|leaves| leaves.collect());
         self.select(source, &[rows], leaves, BATCH_ROWS)
@@ -86,7 +86,7 @@ impl ParquetFile {
             .with_batch_size(batch_rows)
             .with_row_selection(RowSelection::from_consecutive_ranges(ranges, self.rows() as usize));
         if let Some(leaves) = leaves {
-            let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), leaves);
+            let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), leaves.iter().copied());
             builder = builder.with_projection(mask);
         }
         let path = self.path.clone();

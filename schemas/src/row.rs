@@ -7,13 +7,15 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, Int32Array, Int64Array, RecordBatch, StringDictionaryBuilder,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Float32Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{
+    Float32Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt16Type, UInt32Type, UInt64Type,
+};
 
 use crate::action::ActionSpace;
 use crate::episode::{ActionSource, Episode};
 use crate::error::{Error, Result};
 use crate::stats::EpisodeStats;
-use crate::table::{Table, press_columns};
+use crate::table::{BUTTONS, Table, press_columns};
 
 /// A row of the table `episodes`: an [`Episode`] without its steps, and its statistics.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +53,8 @@ pub struct EpisodeRow {
 }
 
 impl EpisodeRow {
-    /// The row of a valid episode.
-    pub(crate) fn new(episode: &Episode, actions: &ActionSpace) -> Self {
+    /// The row of a valid episode, whose actions are `components` as `[C, T]`.
+    pub(crate) fn new(episode: &Episode, components: &[u8], actions: &ActionSpace) -> Self {
         Self {
             episode_id: episode.episode_id,
             source: episode.source.clone(),
@@ -68,7 +70,7 @@ impl EpisodeRow {
             num_steps: episode.num_steps(actions) as u32,
             episode_return: episode.episode_return,
             started_at: episode.started_at,
-            stats: EpisodeStats::compute(episode, actions),
+            stats: EpisodeStats::of(episode, components, actions),
         }
     }
 }
@@ -187,7 +189,11 @@ pub(crate) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    pub(crate) fn get<A>(&self, name: &str, downcast: impl Fn(&'a dyn Array) -> Option<&'a A>) -> Result<&'a A> {
+    pub(crate) fn get<A: ?Sized>(
+        &self,
+        name: &str,
+        downcast: impl Fn(&'a dyn Array) -> Option<&'a A>,
+    ) -> Result<&'a A> {
         let column = self.batch.column_by_name(name).and_then(|column| downcast(column.as_ref()));
         column.ok_or_else(|| Error::foreign(self.path, format!("column `{name}` is missing or of another type")))
     }
@@ -207,4 +213,18 @@ impl<'a> Columns<'a> {
     fn texts(&self, name: &str) -> Result<&'a arrow::array::StringArray> {
         self.get(name, |a| a.as_string_opt::<i32>())
     }
+}
+
+/// The column `buttons` of a batch of steps, whatever its width.
+pub(crate) fn packed_buttons(columns: &Columns) -> Result<Vec<u64>> {
+    let column = columns.get(BUTTONS, Some)?;
+    let words = None
+        .or_else(|| column.as_primitive_opt::<UInt16Type>().map(|a| a.values().iter().map(|&w| w.into()).collect()))
+        .or_else(|| column.as_primitive_opt::<UInt32Type>().map(|a| a.values().iter().map(|&w| w.into()).collect()))
+        .or_else(|| column.as_primitive_opt::<UInt64Type>().map(|a| a.values().to_vec()));
+    words.ok_or_else(|| {
+        let reason =
+            format!("column `{BUTTONS}` has type {}, not an unsigned integer of 16, 32 or 64 bits", column.data_type());
+        Error::foreign(columns.path, reason)
+    })
 }

@@ -21,8 +21,15 @@ pub(crate) struct TableWriter {
 }
 
 impl TableWriter {
-    pub(crate) fn create(disk: &dyn Disk, path: &Path, table: Table, spec: &DatasetSpec) -> Result<Self> {
-        let properties = table.properties(spec)?;
+    /// Makes the file. `first` are the rows that will be written first, where they are known.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        table: Table,
+        spec: &DatasetSpec,
+        first: Option<&RecordBatch>,
+    ) -> Result<Self> {
+        let properties = table.properties(spec, first)?;
         let file = disk.create(path).map_err(|e| Error::io(path, "create", e))?;
         let fault = Fault::default();
         let recorder = Recorder { file, fault: fault.clone() };

@@ -7,28 +7,32 @@ use crate::spec::DatasetSpec;
 /// The largest number of steps of one episode: 27 hours at 10 Hz, and one row group of `steps`.
 const MAX_STEPS: usize = 1_000_000;
 
-/// Checks an episode against the dataset's spec and returns its number of steps.
+/// Checks an episode, whose actions are `components` as `[C, T]`, against the dataset's spec and returns its number of
+/// steps.
 ///
 /// # Errors
 /// [`Error::Invalid`] naming the episode, the step and the column.
-pub(crate) fn episode(episode: &Episode, spec: &DatasetSpec) -> Result<usize> {
+pub(crate) fn episode(episode: &Episode, components: &[u8], spec: &DatasetSpec) -> Result<usize> {
     let id = episode.episode_id;
     let fault = |reason: String| Err(Error::invalid(format!("episode {id}"), reason));
     let at = |t: usize| format!("episode {id}, step {t}");
     if id < 0 {
         return fault("an episode_id is 0 or more".into());
     }
-    let components = spec.actions.len();
-    if !episode.actions.len().is_multiple_of(components) {
+    let count = spec.actions.len();
+    if !episode.actions.len().is_multiple_of(count) {
         let bytes = episode.actions.len();
-        return fault(format!("{bytes} action values are no multiple of the {components} components"));
+        return fault(format!("{bytes} action values are no multiple of the {count} components"));
     }
     let steps = episode.num_steps(&spec.actions);
     if steps == 0 || steps > MAX_STEPS {
         return fault(format!("{steps} steps; an episode has 1 to {MAX_STEPS}"));
     }
-    for (t, action) in episode.actions.chunks_exact(components).enumerate() {
-        spec.actions.validate(action).map_err(|e| Error::invalid(at(t), e.to_string()))?;
+    let mut columns = spec.actions.components.iter().zip(components.chunks_exact(steps));
+    if columns.any(|(component, column)| column.iter().fold(0, |most, &b| most.max(b)) >= component.cardinality) {
+        for (t, action) in episode.actions.chunks_exact(count).enumerate() {
+            spec.actions.validate(action).map_err(|e| Error::invalid(at(t), e.to_string()))?;
+        }
     }
     for (name, length) in [("poses", episode.poses.len()), ("rewards", episode.rewards.len())] {
         if length != 0 && length != steps {
@@ -78,9 +82,14 @@ fn frames(episode: &Episode, spec: &DatasetSpec, steps: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prepared::by_component;
     use crate::testing::{bare_spec, framed, raw_spec};
 
     type Spoil = fn(&mut Episode);
+
+    fn check(checked: &Episode, spec: &DatasetSpec) -> Result<usize> {
+        episode(checked, &by_component(&checked.actions, spec.actions.len()), spec)
+    }
 
     #[test]
     fn each_rule_names_its_place() {
@@ -100,12 +109,12 @@ mod tests {
         ];
         for (spoil, expected) in cases {
             let mut bad = framed(4, 3);
-            assert_eq!(episode(&bad, &raw_spec()).unwrap(), 3);
+            assert_eq!(check(&bad, &raw_spec()).unwrap(), 3);
             spoil(&mut bad);
-            let message = episode(&bad, &raw_spec()).unwrap_err().to_string();
+            let message = check(&bad, &raw_spec()).unwrap_err().to_string();
             assert!(message.contains(expected), "{message} should contain {expected}");
         }
-        let message = episode(&framed(4, 3), &bare_spec()).unwrap_err().to_string();
+        let message = check(&framed(4, 3), &bare_spec()).unwrap_err().to_string();
         assert!(message.contains("made without"), "{message}");
     }
 }

@@ -1,12 +1,14 @@
 //! Writing: episodes in, committed parts out.
 //!
 //! ```text
-//! push -> validate -> frames stream to a temporary file, steps and rows wait in memory
+//! push -> prepare (check, statistics) -> frames and steps stream to temporary files, rows wait in memory
 //!              when the part is large enough, or on flush and finish:
 //!   frames:   finish, fsync, rename, fsync folder
-//!   steps:    write,  fsync, rename, fsync folder
+//!   steps:    finish, fsync, rename, fsync folder
 //!   episodes: write,  fsync, rename, fsync folder      <- from here on, and not before, the part exists
 //! ```
+//!
+//! What is prepared on several threads is written by one: [`Dataset::prepare`], then [`Writer::push_prepared`].
 //!
 //! A crash at any instant leaves the parts committed so far, and at most files that no reader looks at: temporary ones,
 //! which [`verify`](crate::verify()) removes, and orphans, which a run that writes the same episodes again replaces. An
@@ -15,21 +17,24 @@
 //! Several writers may fill one dataset at the same time as long as each has its own ids. Of two with the same ids the
 //! first to commit wins: commits take turns (a lock on `episodes/`), and a committed part is never replaced.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
 
 use crate::dataset::Dataset;
 use crate::disk::{Disk, DiskFile};
 use crate::episode::Episode;
 use crate::error::{Error, Result};
+use crate::ids::IdSet;
 use crate::part;
+use crate::prepared::PreparedEpisode;
 use crate::row::{self, EpisodeRow};
 use crate::spec::DatasetSpec;
-use crate::step::{self, StepBuffer};
-use crate::table::{FRAME_PAGE_ROWS, STEP_GROUP_ROWS, STEP_PAGE_ROWS, Table};
+use crate::step::{self, StepPage};
+use crate::table::{FRAME_PAGE_ROWS, STEP_GROUP_ROWS, Table};
 use crate::table_writer::TableWriter;
-use crate::validate;
 
 /// When a part is large enough to be committed. A part is what a crash can lose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +69,11 @@ const FRAME_GROUP_BYTES: usize = 32 << 20;
 /// Adds episodes to a dataset, in ascending order of their ids.
 pub struct Writer {
     root: PathBuf,
-    spec: DatasetSpec,
+    spec: Arc<DatasetSpec>,
     limits: PartLimits,
     disk: Box<dyn Disk>,
     /// Ids that the dataset held when the writer was made.
-    stored: HashSet<i64>,
+    stored: IdSet,
     last_id: Option<i64>,
     open: Option<OpenPart>,
     summary: Summary,
@@ -76,10 +81,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(dataset: &Dataset, stored: HashSet<i64>, limits: PartLimits, disk: Box<dyn Disk>) -> Self {
+    pub(crate) fn new(dataset: &Dataset, stored: IdSet, limits: PartLimits, disk: Box<dyn Disk>) -> Self {
         Self {
             root: dataset.root().to_owned(),
-            spec: dataset.spec().clone(),
+            spec: dataset.shared_spec().clone(),
             limits,
             disk,
             stored,
@@ -101,20 +106,34 @@ impl Writer {
     ///   writer takes no more: every further call is [`Error::Conflict`].
     pub fn push(&mut self, episode: Episode) -> Result<()> {
         self.check_usable()?;
-        let steps = validate::episode(&episode, &self.spec)?;
-        self.check_id(episode.episode_id)?;
-        if self.open.as_ref().is_some_and(|p| (p.steps.rows() + steps) as u64 > self.limits.steps) {
+        let episode = PreparedEpisode::new(episode, &self.spec)?;
+        self.push_prepared(episode)
+    }
+
+    /// Adds an episode that [`Dataset::prepare`] made.
+    ///
+    /// # Errors
+    /// Those of [`push`](Self::push), and [`Error::Invalid`] for one that was prepared for a dataset with another spec.
+    pub fn push_prepared(&mut self, episode: PreparedEpisode) -> Result<()> {
+        self.check_usable()?;
+        let id = episode.row.episode_id;
+        if !Arc::ptr_eq(&self.spec, &episode.spec) && self.spec != episode.spec {
+            let reason = "it was prepared for a dataset with another spec; prepare it for this one";
+            return Err(Error::invalid(format!("episode {id}"), reason));
+        }
+        self.check_id(id)?;
+        if self.open.as_ref().is_some_and(|part| part.steps + episode.steps as u64 > self.limits.steps) {
             self.flush()?;
         }
-        self.last_id = Some(episode.episode_id);
+        self.last_id = Some(id);
         self.guarded(|writer| {
             if writer.open.is_none() {
-                writer.open = Some(OpenPart::new(writer, episode.episode_id)?);
+                writer.open = Some(OpenPart::new(writer, id)?);
             }
             let limits = writer.limits;
             let Some(part) = writer.open.as_mut() else { return Ok(()) };
-            part.push(episode, steps, &writer.spec)?;
-            let full = part.steps.rows() as u64 >= limits.steps || part.frame_bytes() >= limits.frame_bytes;
+            part.push(episode, writer.disk.as_ref(), &writer.spec)?;
+            let full = part.steps >= limits.steps || part.frame_bytes() >= limits.frame_bytes;
             if full { writer.commit() } else { Ok(()) }
         })
     }
@@ -153,7 +172,7 @@ impl Writer {
     }
 
     fn check_id(&self, id: i64) -> Result<()> {
-        if self.stored.contains(&id) || self.last_id == Some(id) {
+        if self.stored.contains(id) || self.last_id == Some(id) {
             return Err(Error::conflict(&self.root, format!("episode {id} is stored already; choose other ids")));
         }
         match self.last_id {
@@ -200,12 +219,14 @@ impl Writer {
             let file = frames.finish(spec)?;
             part.publish(disk, root, Table::Frames, file)?;
         }
-        for table in [Table::Steps, Table::Episodes] {
-            let file = part.write_table(disk, root, table, spec)?;
-            part.publish(disk, root, table, file)?;
+        if let Some(rows) = part.step_rows.take() {
+            let file = rows.finish(disk, spec)?;
+            part.publish(disk, root, Table::Steps, file)?;
         }
+        let file = part.write_rows(disk, root, spec)?;
+        part.publish(disk, root, Table::Episodes, file)?;
         self.summary.episodes += part.rows.len() as u64;
-        self.summary.steps += part.steps.rows() as u64;
+        self.summary.steps += part.steps;
         self.summary.parts += 1;
         // Ids ascend, so the committed ones need not be added to `stored`.
         self.open = None;
@@ -242,7 +263,11 @@ struct OpenPart {
     /// Of its three files until they are published.
     temp_name: String,
     rows: Vec<EpisodeRow>,
-    steps: StepBuffer,
+    /// Steps so far.
+    steps: u64,
+    /// Its steps, until they are published.
+    step_rows: Option<StepSink>,
+    /// Its frames, until they are published; none in a dataset without.
     frames: Option<FrameSink>,
     /// Files renamed into place by the commit under way, in order.
     published: Vec<PathBuf>,
@@ -252,14 +277,14 @@ impl OpenPart {
     fn new(writer: &Writer, first_id: i64) -> Result<Self> {
         let name = part::name(first_id);
         let temp_name = part::temp_name(&name);
+        let temp = |table: Table| writer.root.join(table.name()).join(&temp_name);
         let frames = match &writer.spec.frames {
             None => None,
-            Some(_) => {
-                let temp = writer.root.join(Table::Frames.name()).join(&temp_name);
-                Some(FrameSink::new(writer.disk.as_ref(), &temp, &writer.spec)?)
-            }
+            Some(_) => Some(FrameSink::new(writer.disk.as_ref(), &temp(Table::Frames), &writer.spec)?),
         };
-        Ok(Self { name, temp_name, rows: Vec::new(), steps: StepBuffer::default(), frames, published: Vec::new() })
+        let page = StepPage::new(&writer.spec.actions);
+        let step_rows = Some(StepSink { temp: temp(Table::Steps), writer: None, page });
+        Ok(Self { name, temp_name, rows: Vec::new(), steps: 0, step_rows, frames, published: Vec::new() })
     }
 
     fn temp_file(&self, root: &Path, table: Table) -> PathBuf {
@@ -285,12 +310,16 @@ impl OpenPart {
         disk.sync_folder(&folder).map_err(|e| Error::io(&folder, "flush", e))
     }
 
-    fn push(&mut self, episode: Episode, steps: usize, spec: &DatasetSpec) -> Result<()> {
-        self.steps.push(&episode, steps);
-        self.rows.push(EpisodeRow::new(&episode, &spec.actions));
+    fn push(&mut self, episode: PreparedEpisode, disk: &dyn Disk, spec: &DatasetSpec) -> Result<()> {
+        self.steps += episode.steps as u64;
+        if let Some(sink) = &mut self.step_rows {
+            sink.push(&episode, disk, spec)?;
+        }
+        let id = episode.row.episode_id;
+        self.rows.push(episode.row);
         match &mut self.frames {
             None => Ok(()),
-            Some(sink) => sink.push(episode, spec),
+            Some(sink) => sink.push(id, episode.frames, spec),
         }
     }
 
@@ -298,21 +327,50 @@ impl OpenPart {
         self.frames.as_ref().map_or(0, |sink| sink.bytes)
     }
 
-    /// Writes the part's `steps` or `episodes` to a temporary file.
-    fn write_table(&self, disk: &dyn Disk, root: &Path, table: Table, spec: &DatasetSpec) -> Result<Box<dyn DiskFile>> {
-        let temp = self.temp_file(root, table);
-        let mut writer = TableWriter::create(disk, &temp, table, spec)?;
-        if table == Table::Episodes {
-            writer.write(&row::to_batch(&self.rows, &spec.actions)?)?;
-        } else {
-            // Batches of a page each, so that the pages of all columns begin at the same rows.
-            for from in (0..self.steps.rows()).step_by(STEP_PAGE_ROWS) {
-                let to = (from + STEP_PAGE_ROWS).min(self.steps.rows());
-                writer.write(&self.steps.batch(from, to, &spec.actions)?)?;
-            }
-        }
+    /// Writes the part's rows of `episodes` to a temporary file.
+    fn write_rows(&self, disk: &dyn Disk, root: &Path, spec: &DatasetSpec) -> Result<Box<dyn DiskFile>> {
+        let temp = self.temp_file(root, Table::Episodes);
+        let mut writer = TableWriter::create(disk, &temp, Table::Episodes, spec, None)?;
+        writer.write(&row::to_batch(&self.rows, &spec.actions)?)?;
         writer.finish()
     }
+}
+
+/// Steps on their way to the part's temporary file: encoded page by page, kept in memory as one row group.
+struct StepSink {
+    temp: PathBuf,
+    /// Made with the first page, whose values decide on the layout.
+    writer: Option<TableWriter>,
+    page: StepPage,
+}
+
+impl StepSink {
+    fn push(&mut self, episode: &PreparedEpisode, disk: &dyn Disk, spec: &DatasetSpec) -> Result<()> {
+        let Self { temp, writer, page } = self;
+        page.push(episode, |rows| write_steps(temp, writer, rows, disk, spec))
+    }
+
+    fn finish(mut self, disk: &dyn Disk, spec: &DatasetSpec) -> Result<Box<dyn DiskFile>> {
+        if let Some(rows) = self.page.rest()? {
+            write_steps(&self.temp, &mut self.writer, &rows, disk, spec)?;
+        }
+        let writer = self.writer.ok_or_else(|| Error::Internal("a part without steps".into()))?;
+        writer.finish()
+    }
+}
+
+fn write_steps(
+    temp: &Path,
+    writer: &mut Option<TableWriter>,
+    rows: &RecordBatch,
+    disk: &dyn Disk,
+    spec: &DatasetSpec,
+) -> Result<()> {
+    let writer = match writer {
+        Some(writer) => writer,
+        None => writer.insert(TableWriter::create(disk, temp, Table::Steps, spec, Some(rows))?),
+    };
+    writer.write(rows)
 }
 
 /// Frames on their way to the part's temporary file.
@@ -325,14 +383,14 @@ struct FrameSink {
 
 impl FrameSink {
     fn new(disk: &dyn Disk, temp: &Path, spec: &DatasetSpec) -> Result<Self> {
-        let writer = TableWriter::create(disk, temp, Table::Frames, spec)?;
+        let writer = TableWriter::create(disk, temp, Table::Frames, spec, None)?;
         Ok(Self { writer, pending: Vec::with_capacity(FRAME_PAGE_ROWS), bytes: 0 })
     }
 
-    fn push(&mut self, episode: Episode, spec: &DatasetSpec) -> Result<()> {
-        for (t, bytes) in episode.frames.into_iter().enumerate() {
+    fn push(&mut self, episode_id: i64, frames: Vec<Vec<u8>>, spec: &DatasetSpec) -> Result<()> {
+        for (t, bytes) in frames.into_iter().enumerate() {
             self.bytes += bytes.len() as u64;
-            self.pending.push((episode.episode_id, t as i32, bytes));
+            self.pending.push((episode_id, t as i32, bytes));
             if self.pending.len() == FRAME_PAGE_ROWS {
                 self.write_pending(spec)?;
             }

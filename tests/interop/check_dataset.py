@@ -44,14 +44,15 @@ def expected_columns(table, space):
             + ["mean_stick_deflection", "longest_repeat", "action_hash"]
         )
     if table == "steps":
-        return ["episode_id", "t", *names, *TELEMETRY, "reward", "terminated", "truncated"]
+        packed = ["buttons"] if 0 < len(buttons) <= 64 else []
+        return ["episode_id", "t", *names, *packed, *TELEMETRY, "reward", "terminated", "truncated"]
     return ["episode_id", "t", "image"]
 
 
 def footer(path):
     """The Playhouse keys of a file's footer."""
     metadata = pq.read_metadata(path).metadata or {}
-    check(metadata.get(b"playhouse.format_version") == b"1", f"{path}: footer has no format version 1")
+    check(metadata.get(b"playhouse.format_version") == b"2", f"{path}: footer has no format version 2")
     return {
         "table": metadata[b"playhouse.table"].decode(),
         "space": json.loads(metadata[b"playhouse.action_space"]),
@@ -205,6 +206,10 @@ def check_episodes(episodes, steps, space):
             down = steps[button].astype("int8")
             presses = int(((down.diff() == 1) | ((steps["t"] == 0) & (down == 1))).sum())
             check(presses == row[f"presses_{button}"], f"{where}: presses_{button} differ")
+        pressed = [c["name"] for c in space["components"] if c["kind"] == "button"]
+        if 0 < len(pressed) <= 64:
+            packed = sum(steps[b].astype("uint64") << k for k, b in enumerate(pressed))
+            check((packed == steps["buttons"]).all(), f"{where}: buttons is not its buttons' bits")
         if steps["pos_x"].notna().all():
             step = steps[["pos_x", "pos_y", "pos_z"]].astype("float64").diff().dropna()
             distance = float(((step**2).sum(axis=1) ** 0.5).sum())

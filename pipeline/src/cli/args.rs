@@ -191,18 +191,35 @@ pub struct StatsArgs {
 #[command(after_help = "\
 Formats:
   bleeding-edge    npz clips with `images` and `actions`, as in microsoft/bleeding-edge-gameplay-sample
+                   options: frames=jpeg|png|raw, sticks=buckets|continuous, first_id=N
+  table            plain Parquet: SOURCE/steps/*.parquet, one row a step, sorted by (episode_id, t), and
+                   SOURCE/episodes.parquet, one row an episode; a mapping says which column is what
+                   options: hz=N, sticks=buckets|continuous, action_source=human|scripted|policy|predicted, first_id=N
 
 Examples:
   playhouse import bleeding-edge clip.npz human/
-  playhouse import bleeding-edge clips/ human/ --option sticks=continuous")]
+  playhouse import bleeding-edge clips/ human/ --option sticks=continuous
+  playhouse import table recorded/ human/ --option hz=10          columns with our names need no mapping
+  playhouse import table --example-mapping > mapping.toml         a mapping to edit, with everything it can say
+  playhouse import table recorded/ human/ --mapping mapping.toml
+
+A table import that was stopped or killed goes on where it was: the same command skips what is there.")]
 pub struct ImportArgs {
     /// The source's format
     pub format: String,
     /// A file, or a folder of them
-    pub source: PathBuf,
+    #[arg(required_unless_present = "example_mapping")]
+    pub source: Option<PathBuf>,
     /// The dataset folder; it is made, or added to
-    pub dataset: PathBuf,
-    /// A setting: frames=jpeg|png|raw, sticks=buckets|continuous, first_id=N; repeat for more
+    #[arg(required_unless_present = "example_mapping")]
+    pub dataset: Option<PathBuf>,
+    /// Which column of a table is what, a TOML file
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// Print a mapping to begin with
+    #[arg(long)]
+    pub example_mapping: bool,
+    /// A setting of the format; repeat for more
     #[arg(long, value_name = "NAME=VALUE")]
     pub option: Vec<String>,
 }
@@ -212,7 +229,11 @@ pub struct ImportArgs {
 #[command(after_help = "\
 Examples:
   playhouse record play/ --episodes 100
-  playhouse record play/ --map skygarden --persona mixed --episodes 1000 --frames none --seed 7")]
+  playhouse record play/ --map skygarden --persona mixed --episodes 1000 --frames none --seed 7
+  playhouse record play/ --hours 10000 --frames none      players and physics alone; frames are rendered when read
+
+Which episodes are recorded depends on the arguments alone: on more threads they are the same, only sooner. A recording that
+was stopped or killed goes on where it was.")]
 pub struct RecordArgs {
     /// The dataset folder to make
     pub dataset: PathBuf,
@@ -222,9 +243,12 @@ pub struct RecordArgs {
     /// Who plays
     #[arg(long, default_value = "mixed")]
     pub persona: String,
-    /// Number of episodes
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub episodes: u32,
+    /// Number of episodes [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub episodes: Option<u32>,
+    /// Hours of play instead: episodes until there are as many
+    #[arg(long, value_name = "H", conflicts_with = "episodes")]
+    pub hours: Option<f64>,
     /// Frame codec: jpeg, png, raw, or none to re-render them from seed and actions
     #[arg(long, default_value = "jpeg")]
     pub frames: String,

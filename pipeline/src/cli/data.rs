@@ -28,7 +28,18 @@ pub(super) fn stats(context: &mut Context, args: &StatsArgs) -> Result<()> {
 
 /// `playhouse import`
 pub(super) fn import(context: &mut Context, args: &ImportArgs) -> Result<()> {
+    if args.example_mapping {
+        if args.format != "table" {
+            return Err(Error::Usage(format!("format `{}` has no mapping; `table` does", args.format)).into());
+        }
+        return Ok(write!(context.out, "{}", import::EXAMPLE_MAPPING)?);
+    }
+    // clap sees to it that both are there.
+    let (Some(source), Some(dataset)) = (&args.source, &args.dataset) else { return Ok(()) };
     let mut options = Table::new();
+    if let Some(mapping) = &args.mapping {
+        options.insert("mapping".to_owned(), Value::String(mapping.display().to_string()));
+    }
     for text in &args.option {
         let Some((name, value)) = text.split_once('=') else {
             return Err(Error::Usage(format!(
@@ -44,22 +55,26 @@ pub(super) fn import(context: &mut Context, args: &ImportArgs) -> Result<()> {
         options.insert(name.trim().to_owned(), value);
     }
     let task = context.console.task("import");
-    let imported = import::import(&args.format, &args.source, &args.dataset, &options, &task)
-        .with_context(|| format!("import of {}", args.source.display()))?;
+    let imported = import::import(&args.format, source, dataset, &options, context.threads, &task)
+        .with_context(|| format!("import of {}", source.display()))?;
     drop(task);
     let (episodes, steps, skipped) = (imported.episodes, imported.steps, imported.skipped);
-    let there = if skipped > 0 { format!("; {skipped} clips were there already") } else { String::new() };
-    writeln!(context.out, "imported {episodes} episodes, {steps} steps into {}{there}", args.dataset.display())?;
+    let there = if skipped > 0 { format!("; {skipped} were there already") } else { String::new() };
+    writeln!(context.out, "imported {episodes} episodes, {steps} steps into {}{there}", dataset.display())?;
     Ok(())
 }
 
 /// `playhouse record`
 pub(super) fn record(context: &mut Context, args: &RecordArgs) -> Result<()> {
+    let length = match args.hours {
+        Some(hours) => ("hours".to_owned(), Value::Float(hours)),
+        None => ("episodes".to_owned(), Value::Integer(i64::from(args.episodes.unwrap_or(100)))),
+    };
     let settings = Table::from_iter([
         ("map".to_owned(), Value::String(args.map.clone())),
         ("persona".to_owned(), Value::String(args.persona.clone())),
-        ("episodes".to_owned(), Value::Integer(i64::from(args.episodes))),
         ("frames".to_owned(), Value::String(args.frames.clone())),
+        length,
     ]);
     let task = context.console.task("record");
     let outcome = stages::record_into(&args.dataset, &settings, args.seed, context.threads, &task)

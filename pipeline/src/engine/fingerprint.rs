@@ -2,17 +2,17 @@
 //!
 //! ```text
 //!   name, kind, version of the kind, settings and what they mean (defaults, presets, texts of the library), seed, SQL
-//!   text with bound values, names and fingerprints of the inputs, and for an import the clips that it would read
+//!   text with bound values, names and fingerprints of the inputs, and for an import the files that it would read
 //! ```
 //! The name counts because stages of one kind draw different random numbers. What cannot change the result stays out:
 //! descriptions, expectations, threads, memory, paths of the home. A query has a seed only where its text says `$seed`,
 //! an import none at all, so that runs which differ in nothing else share them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::graph::{Node, shown};
-use crate::import::{self, clips};
+use crate::import;
 use crate::stages;
 
 /// Files up to this size are known by their content, larger ones by size and time of change.
@@ -21,7 +21,10 @@ const HASHED: u64 = 256 << 20;
 /// The fingerprint of a stage whose inputs have these fingerprints. Fails if an import's source cannot be read.
 pub fn of(node: &Node, inputs: &BTreeMap<&str, &str>) -> Result<String, import::Error> {
     let source = match node.settings.get("source").and_then(|source| source.as_str()) {
-        Some(source) if node.kind == "import" => identity(Path::new(source))?,
+        Some(source) if node.kind == "import" => {
+            let source = Path::new(source);
+            identity(source, import::reads(source, &node.settings)?)?
+        }
         _ => String::new(),
     };
     Ok(combine(node, &stages::resolved(&node.kind, &node.settings), &source, inputs))
@@ -84,12 +87,12 @@ fn canonical(value: &toml::Value) -> String {
     }
 }
 
-/// What an import of a source would read: every clip's name below the source, and what is in it.
-fn identity(source: &Path) -> Result<String, import::Error> {
+/// What an import of a source would read: every file's name below the source, and what is in it.
+fn identity(source: &Path, files: Vec<PathBuf>) -> Result<String, import::Error> {
     let mut parts = String::new();
-    for clip in clips(source)? {
-        let name = clip.strip_prefix(source).unwrap_or(&clip);
-        let content = content(&clip).map_err(|reason| import::Error::Read { path: clip.clone(), source: reason })?;
+    for file in files {
+        let name = file.strip_prefix(source).unwrap_or(&file);
+        let content = content(&file).map_err(|reason| import::Error::Read { path: file.clone(), source: reason })?;
         parts.push_str(&format!("{name:?}={content};"));
     }
     Ok(parts)
@@ -114,6 +117,7 @@ mod tests {
     use super::*;
     use crate::engine::definition::Definition;
     use crate::engine::graph::Graph;
+    use crate::import::clips;
 
     #[test]
     fn what_settings_mean_counts_as_much_as_what_they_say() {
@@ -145,12 +149,16 @@ settings = { data = "play", windows = "train", model = "tiny" }
         assert_ne!(combine(base, &changed, "", &inputs), base.fingerprint, "another default");
     }
 
+    fn known(source: &Path) -> Result<String, import::Error> {
+        identity(source, clips(source)?)
+    }
+
     #[test]
     fn an_import_is_known_by_the_clips_that_it_reads() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let print = || identity(folder.path()).unwrap();
-        assert!(identity(folder.path()).unwrap_err().to_string().contains("holds no .npz clip"));
+        let print = || known(folder.path()).unwrap();
+        assert!(known(folder.path()).unwrap_err().to_string().contains("holds no .npz clip"));
         std::fs::create_dir(at("b")).unwrap();
         std::fs::write(at("b/1.npz"), "one").unwrap();
         let before = print();
@@ -165,10 +173,10 @@ settings = { data = "play", windows = "train", model = "tiny" }
         let all = BTreeSet::from([before, edited, added, print()]);
         assert_eq!(all.len(), 4, "{all:?}");
         // One clip alone is the same wherever it lies.
-        let alone = identity(&at("b/1.npz")).unwrap();
+        let alone = known(&at("b/1.npz")).unwrap();
         std::fs::rename(at("b/1.npz"), at("b/2.npz")).unwrap();
-        assert_eq!(identity(&at("b/2.npz")).unwrap(), alone);
-        let gone = identity(&at("b/1.npz")).unwrap_err().to_string();
+        assert_eq!(known(&at("b/2.npz")).unwrap(), alone);
+        let gone = known(&at("b/1.npz")).unwrap_err().to_string();
         assert!(gone.contains("cannot read") && gone.contains("check that it exists"), "{gone}");
     }
 }

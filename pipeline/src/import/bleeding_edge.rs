@@ -53,14 +53,14 @@ pub fn import(request: &Request, progress: &dyn Progress) -> Result<Imported, Er
     let frames = FrameSpec {
         width: SIDE as u16,
         height: SIDE as u16,
-        codec: request.options.frames.codec(),
+        codec: request.options.frames.unwrap_or_default().codec(),
         resize: Some(RESIZE.into()),
     };
     let dataset =
         Dataset::create(&request.dataset, &DatasetSpec { actions: actions.clone(), frames: Some(frames.clone()) })?;
     let present = dataset.episodes()?;
-    let first_id =
-        request.options.first_id.unwrap_or_else(|| present.iter().map(|row| row.episode_id + 1).max().unwrap_or(0));
+    let last = if request.resume { None } else { present.iter().map(|row| row.episode_id).max() };
+    let first_id = request.options.first_id.unwrap_or_else(|| last.map_or(0, |last| last + 1));
     let there = |found: &dyn Fn(&&EpisodeRow) -> bool| present.iter().find(found).map(|row| row.episode_id);
 
     let mut writer = dataset.writer()?;
@@ -77,7 +77,7 @@ pub fn import(request: &Request, progress: &dyn Progress) -> Result<Imported, Er
             continue;
         }
         let mut archive = Archive::open(path)?;
-        let played = read_actions(path, &mut archive, &actions, request.options.sticks)?;
+        let played = read_actions(path, &mut archive, &actions, request.options.sticks.unwrap_or_default())?;
         let hash = action_hash(&played);
         let known = |row: &&EpisodeRow| row.source == SOURCE && row.stats.action_hash == hash;
         if let Some(known) = there(&known).filter(|_| !request.resume) {

@@ -1,7 +1,8 @@
 //! Gameplay that others recorded, into datasets.
 //!
 //! ```text
-//!   SOURCE (file or folder) --> one clip at a time, members streamed --> checked --> resized, encoded --> Writer
+//!   bleeding-edge   SOURCE (file or folder) --> one clip at a time, members streamed --> checked --> resized, encoded --> Writer
+//!   table           SOURCE (Parquet tables) --> episodes, in order --> checked, statistics on all cores --> Writer
 //! ```
 //!
 //! An importer refuses what it does not understand: every error names the file, the member, the row, the column and
@@ -9,20 +10,24 @@
 
 use std::path::{Path, PathBuf};
 
-use playhouse_schemas::Codec;
+use playhouse_schemas::{ActionSource, Codec};
 
 use crate::progress::Progress;
 use crate::stages;
 
 pub mod bleeding_edge;
 mod npz;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
 /// The formats that [`run`] reads.
-pub const FORMATS: &[&str] = &["bleeding-edge"];
+pub const FORMATS: &[&str] = &["bleeding-edge", "table"];
 
-/// Why a clip cannot be imported. Except for [`Error::Dataset`], the source is at fault.
+/// A mapping to begin with, for the format `table`.
+pub const EXAMPLE_MAPPING: &str = table::mapping::EXAMPLE;
+
+/// Why a clip or a table cannot be imported. Except for [`Error::Dataset`], the source is at fault.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -90,8 +95,41 @@ pub enum Error {
         /// What is wrong with it, and the fix.
         problem: String,
     },
+    /// A folder without a table that must be there.
+    #[error(
+        "{folder} holds neither a folder `{name}` nor a file {name}.parquet; name the table with path = \"...\" under \
+         [{name}] of a mapping"
+    )]
+    NoTable {
+        /// The source.
+        folder: PathBuf,
+        /// `steps` or `episodes`.
+        name: String,
+    },
+    /// A folder without Parquet files.
+    #[error("{0} holds no .parquet file; name the folder that does, with path = \"...\" in a mapping")]
+    NoParquet(PathBuf),
+    /// A mapping that says what it cannot, or leaves out what must be said.
+    #[error("{place}: {problem}")]
+    Mapping {
+        /// The mapping's file or section, or the table that lacks a column.
+        place: String,
+        /// What is wrong, and the fix.
+        problem: String,
+    },
+    /// Rows of episodes that no steps fit, the reverse, or a value that an episode cannot have: with place and fix.
+    #[error("{0}")]
+    Row(String),
+    /// An option that the format does not have.
+    #[error("format `{format}` has no option `{option}`; leave it out")]
+    Option {
+        /// The format.
+        format: &'static str,
+        /// The option.
+        option: &'static str,
+    },
     /// The user asked to stop; what is committed stays.
-    #[error("stopped; the clips imported so far are kept, and the same command goes on with the others")]
+    #[error("stopped; what is imported so far is kept, and the same command goes on with the rest")]
     Stopped,
     /// The dataset could not be written.
     #[error(transparent)]
@@ -103,27 +141,37 @@ pub enum Error {
 pub struct Request {
     /// One of [`FORMATS`].
     pub format: String,
-    /// A clip, or a folder of clips (searched recursively, in the order of their paths).
+    /// A clip, or a folder of clips (searched recursively, in the order of their paths); for tables, their folder.
     pub source: PathBuf,
     /// The dataset to write; made if it does not exist.
     pub dataset: PathBuf,
     /// How.
     pub options: Options,
     /// The dataset is this import's own: clip i is episode `first_id + i`, and what is there is skipped. Otherwise clips
-    /// are added, except those whose actions an imported episode of the dataset already has.
+    /// are added, except those whose actions an imported episode of the dataset already has. Tables number their episodes
+    /// themselves, so what is there is skipped either way.
     pub resume: bool,
+    /// Threads that convert tables.
+    pub threads: usize,
 }
 
 /// How to import.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// How frames are stored.
-    pub frames: Images,
-    /// How the source writes its sticks.
-    pub sticks: Sticks,
-    /// Episode id of the first clip; without it, ids continue after the dataset's last.
+    /// How frames are stored; JPEG, if not given. Tables have none.
+    pub frames: Option<Images>,
+    /// How the source writes its sticks; as buckets, if not given.
+    pub sticks: Option<Sticks>,
+    /// Episode id of the first clip; without it, ids continue after the dataset's last. For tables the id of the first
+    /// episode; without it, ids are those of the source.
     pub first_id: Option<i64>,
+    /// Which column of a table is what: the path of a TOML file, or its content.
+    pub mapping: Option<toml::Value>,
+    /// Steps a second of a table's episodes.
+    pub hz: Option<f32>,
+    /// Who chose the actions of a table's episodes.
+    pub action_source: Option<ActionSource>,
 }
 
 /// How imported images are stored.
@@ -163,22 +211,48 @@ pub enum Sticks {
 /// What an import did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Imported {
-    /// Clips that became episodes.
+    /// Episodes added.
     pub episodes: u64,
     /// Timesteps in them.
     pub steps: u64,
-    /// Clips that were already there.
+    /// Clips or episodes that were already there.
     pub skipped: u64,
 }
 
-/// Imports `request.source`, one clip in memory at a time.
+/// Imports `request.source`, one clip or a few episodes in memory at a time.
 ///
 /// # Errors
 /// See [`Error`]. Episodes committed before an error stay.
 pub fn run(request: &Request, progress: &dyn Progress) -> Result<Imported, Error> {
+    let given = |format, options: &[(&'static str, bool)]| match options.iter().find(|(_, given)| *given) {
+        Some(&(option, _)) => Err(Error::Option { format, option }),
+        None => Ok(()),
+    };
+    let Options { frames, mapping, hz, action_source, .. } = &request.options;
     match request.format.as_str() {
-        "bleeding-edge" => bleeding_edge::import(request, progress),
+        "bleeding-edge" => {
+            let others =
+                [("mapping", mapping.is_some()), ("hz", hz.is_some()), ("action_source", action_source.is_some())];
+            given("bleeding-edge", &others)?;
+            bleeding_edge::import(request, progress)
+        }
+        "table" => {
+            given("table", &[("frames", frames.is_some())])?;
+            table::import(request, progress)
+        }
         other => Err(Error::Format(other.to_owned())),
+    }
+}
+
+/// The files that an import stage with these settings reads.
+///
+/// # Errors
+/// The source cannot be read, or holds nothing to import.
+pub(crate) fn reads(source: &Path, settings: &toml::Table) -> Result<Vec<PathBuf>, Error> {
+    if settings.get("format").and_then(|format| format.as_str()) == Some("table") {
+        table::reads(source, settings.get("mapping"))
+    } else {
+        clips(source)
     }
 }
 
@@ -191,11 +265,12 @@ pub fn import(
     source: &Path,
     dataset: &Path,
     settings: &toml::Table,
+    threads: usize,
     progress: &dyn Progress,
 ) -> anyhow::Result<Imported> {
     let options = stages::parse("import", settings)?;
     let (format, source, dataset) = (format.to_owned(), source.to_owned(), dataset.to_owned());
-    Ok(run(&Request { format, source, dataset, options, resume: false }, progress)?)
+    Ok(run(&Request { format, source, dataset, options, resume: false, threads }, progress)?)
 }
 
 /// The `.npz` files at or below `source`, sorted by path.

@@ -60,8 +60,8 @@ impl Clip {
 }
 
 fn request(source: PathBuf, dataset: PathBuf, resume: bool) -> Request {
-    let options = Options { frames: Images::Raw, ..Options::default() };
-    Request { format: "bleeding-edge".into(), source, dataset, options, resume }
+    let options = Options { frames: Some(Images::Raw), ..Options::default() };
+    Request { format: "bleeding-edge".into(), source, dataset, options, resume, threads: 2 }
 }
 
 /// The message of an import that must fail.
@@ -196,7 +196,7 @@ fn continuous_sticks_are_put_into_buckets() {
     (1..4).for_each(|row| floats.actions.1[16 * row + 12..16 * row + 16].fill(0.0));
     floats.write(&path);
     let mut request = request(path, dir.path().join("data"), false);
-    request.options.sticks = Sticks::Continuous;
+    request.options.sticks = Some(Sticks::Continuous);
     run(&request, &Silent).unwrap();
     let episode = Dataset::open(&request.dataset).unwrap().read_episode(0).unwrap();
     assert_eq!(episode.actions[12..16], [0, 10, 5, 7]);

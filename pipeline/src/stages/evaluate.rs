@@ -36,7 +36,7 @@ fn three_hundred() -> u64 {
 }
 
 impl Stage for Evaluate {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let evaluate: Evaluate = parse(stage, table)?;

@@ -27,7 +27,7 @@ pub struct Import {
 }
 
 impl Stage for Import {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let (source, options) = settings::split::<Source, Options>(stage, table)?;
@@ -36,7 +36,7 @@ impl Stage for Import {
         let path = source.source.display();
         ensure!(
             source.source.exists(),
-            "stage `{stage}`: source {path} does not exist; give the path of a clip or a folder of clips"
+            "stage `{stage}`: source {path} does not exist; give the path of a clip, or of a folder of clips or tables"
         );
         Ok(Import { source, options })
     }
@@ -47,9 +47,9 @@ impl Stage for Import {
 
     fn run(self, ctx: &StageContext) -> Result<Outcome> {
         let root = ctx.dir.join("data");
-        let options = Options { first_id: Some(self.options.first_id.unwrap_or(0)), ..self.options };
-        let Source { format, source } = self.source;
-        run(&Request { format, source, dataset: root.clone(), options, resume: true }, ctx.progress)?;
+        let Import { source: Source { format, source }, options } = self;
+        let threads = ctx.threads;
+        run(&Request { format, source, dataset: root.clone(), options, resume: true, threads }, ctx.progress)?;
         dataset_outcome(&Dataset::open(&root)?)
     }
 }

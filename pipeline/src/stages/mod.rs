@@ -238,16 +238,22 @@ fn training_outcome(report: &Report) -> Outcome {
 /// Rows of a dataset by table, and how its episodes end.
 fn dataset_outcome(dataset: &Dataset) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    let episodes = dataset.episodes()?;
-    let steps: u64 = episodes.iter().map(|row| row.num_steps as u64).sum();
-    outcome.rows.insert("episodes".into(), episodes.len() as u64);
+    let (mut episodes, mut steps) = (0u64, 0u64);
+    let mut ends: BTreeMap<String, u64> = BTreeMap::new();
+    dataset.visit_episodes(|row| {
+        episodes += 1;
+        steps += u64::from(row.num_steps);
+        if let Some(name) = row.outcome {
+            *ends.entry(name).or_default() += 1;
+        }
+        anyhow::Ok(())
+    })?;
+    outcome.rows.insert("episodes".into(), episodes);
     outcome.rows.insert("steps".into(), steps);
     if dataset.spec().frames.is_some() {
         outcome.rows.insert("frames".into(), steps);
     }
-    for name in episodes.iter().filter_map(|row| row.outcome.as_deref()) {
-        *outcome.figures.entry(name.to_owned()).or_default() += 1.0 / episodes.len() as f64;
-    }
+    outcome.figures = ends.into_iter().map(|(name, count)| (name, count as f64 / episodes as f64)).collect();
     Ok(outcome)
 }
 

@@ -1,15 +1,16 @@
 //! `record`: scripted players play the arena into a dataset.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use playhouse_arena::{FRAME_BYTES, Player};
+use playhouse_arena::{FRAME_BYTES, HZ, Player};
 use playhouse_schemas::{ActionSource, ActionSpace, Codec, Dataset, DatasetSpec, Episode, EpisodeRow, FrameSpec};
-use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::{Outcome, Stage, StageContext, parse};
 use crate::env::{Recorder, derive_seed, purpose_seed, start};
+use crate::ordered::in_order;
 use crate::progress::Progress;
 
 /// How an arena dataset keeps its frames.
@@ -54,7 +55,11 @@ pub struct Record {
     #[serde(default = "mixed")]
     persona: String,
     /// Episodes to record.
-    episodes: u64,
+    #[serde(default)]
+    episodes: Option<u64>,
+    /// Hours of play to record: episodes until there are as many.
+    #[serde(default)]
+    hours: Option<f64>,
     /// How frames are kept.
     #[serde(default)]
     frames: Frames,
@@ -71,8 +76,11 @@ fn mixed() -> String {
 /// killed ends in the same files as one that was not. Without frames a part holds as much as it can: playing again costs nothing.
 const COMMIT_EVERY: u64 = 32;
 
+/// A century: nobody means more.
+const MOST_HOURS: f64 = 1e6;
+
 impl Stage for Record {
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let mut record: Record = parse(stage, table)?;
@@ -85,7 +93,14 @@ impl Stage for Record {
             check_map(stage, map)?;
         }
         Player::new(&record.persona, 0).map_err(|error| anyhow::anyhow!("stage `{stage}`: persona: {error}"))?;
-        ensure!(record.episodes > 0, "stage `{stage}`: episodes is 0; record at least one");
+        match (record.episodes, record.hours) {
+            (Some(0), None) => bail!("stage `{stage}`: episodes is 0; record at least one"),
+            (None, Some(hours)) if !(hours > 0.0 && hours <= MOST_HOURS) => {
+                bail!("stage `{stage}`: hours is {hours}; record more than 0 and at most {MOST_HOURS}")
+            }
+            (Some(_), None) | (None, Some(_)) => {}
+            _ => bail!("stage `{stage}`: give `episodes` or `hours`, one of the two"),
+        }
         ensure!(record.first_id >= 0, "stage `{stage}`: first_id is {}; ids start at 0", record.first_id);
         Ok(record)
     }
@@ -124,37 +139,59 @@ impl Record {
     fn record(&self, root: &Path, seed: u64, threads: usize, progress: &dyn Progress) -> Result<Outcome> {
         let spec = DatasetSpec { actions: ActionSpace::gamepad(), frames: self.frames.spec() };
         let dataset = Dataset::create(root, &spec)?;
-        let ids = self.first_id..self.first_id + self.episodes as i64;
-        // Parts are committed in the order of ids, so what is missing is the tail.
-        let rows = dataset.episodes()?;
-        let kept: Vec<&EpisodeRow> = rows.iter().filter(|row| ids.contains(&row.episode_id)).collect();
-        for row in &kept {
-            self.check_kept(row, seed).with_context(|| root.display().to_string())?;
-        }
-        let kept = kept.len() as u64;
+        let wanted = self.wanted();
+        let mut done = self.kept(&dataset, seed)?;
         let mut writer = dataset.writer()?;
-        // A few episodes a thread keep all of them busy to the end of a batch, and bound the memory.
-        let batch = 4 * threads.max(1) as u64;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let mut next = kept;
-        while next < self.episodes {
+        let play = |index: u64| {
+            let episode = self.play(index, derive_seed(seed, index), spec.frames.as_ref())?;
+            Ok((index, dataset.prepare(episode)?))
+        };
+        let (first, end) =
+            if wanted.reached(&done) { (0, 0) } else { (done.episodes, self.episodes.unwrap_or(u64::MAX)) };
+        wanted.show(&done, progress);
+        in_order(threads, (first..end).map(Ok), play, |(index, episode)| {
             ensure!(!progress.stop(), "stopped on request; run again to continue");
-            progress.update(next, self.episodes, "episodes");
-            let until = (next + batch).min(self.episodes);
-            let play = |index| self.play(index, derive_seed(seed, index), spec.frames.as_ref());
-            let episodes: Vec<Episode> =
-                pool.install(|| (next..until).into_par_iter().map(play).collect::<Result<_>>())?;
-            for (index, episode) in (next..until).zip(episodes) {
-                writer.push(episode)?;
-                if spec.frames.is_some() && (index + 1).is_multiple_of(COMMIT_EVERY) {
-                    writer.flush()?;
-                }
+            done.add(episode.row());
+            writer.push_prepared(episode)?;
+            if spec.frames.is_some() && (index + 1).is_multiple_of(COMMIT_EVERY) {
+                writer.flush()?;
             }
-            next = until;
-        }
+            wanted.show(&done, progress);
+            Ok(if wanted.reached(&done) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
         writer.finish()?;
-        progress.update(self.episodes, self.episodes, "episodes");
         super::dataset_outcome(&dataset)
+    }
+
+    /// What there is to be in the end.
+    fn wanted(&self) -> Wanted {
+        match self.hours {
+            Some(hours) => Wanted::Steps((hours * 3600.0 * f64::from(HZ)).ceil() as u64),
+            None => Wanted::Episodes(self.episodes.unwrap_or(0)),
+        }
+    }
+
+    /// How much is there already. Parts are committed in the order of ids, so what is missing is the tail.
+    fn kept(&self, dataset: &Dataset, seed: u64) -> Result<Done> {
+        let ids = self.first_id..self.episodes.map_or(i64::MAX, |count| self.first_id.saturating_add_unsigned(count));
+        let mut rows = Vec::new();
+        dataset.visit_episodes(|row| {
+            if ids.contains(&row.episode_id) {
+                self.check_kept(&row, seed).with_context(|| dataset.root().display().to_string())?;
+                rows.push((row.episode_id, row.num_steps));
+            }
+            anyhow::Ok(())
+        })?;
+        rows.sort_unstable();
+        let mut done = Done::default();
+        for (id, steps) in rows {
+            if id != self.first_id + done.episodes as i64 {
+                break;
+            }
+            done.episodes += 1;
+            done.steps += u64::from(steps);
+        }
+        Ok(done)
     }
 
     /// Refuses to go on with a dataset that holds other episodes than these settings make.
@@ -208,6 +245,42 @@ impl Record {
     }
 }
 
+/// Episodes and steps so far.
+#[derive(Default)]
+struct Done {
+    episodes: u64,
+    steps: u64,
+}
+
+impl Done {
+    fn add(&mut self, row: &EpisodeRow) {
+        self.episodes += 1;
+        self.steps += u64::from(row.num_steps);
+    }
+}
+
+/// When a recording is long enough.
+enum Wanted {
+    Episodes(u64),
+    Steps(u64),
+}
+
+impl Wanted {
+    fn reached(&self, done: &Done) -> bool {
+        match self {
+            Wanted::Episodes(episodes) => done.episodes >= *episodes,
+            Wanted::Steps(steps) => done.steps >= *steps,
+        }
+    }
+
+    fn show(&self, done: &Done, progress: &dyn Progress) {
+        match self {
+            Wanted::Episodes(episodes) => progress.update(done.episodes, *episodes, "episodes"),
+            Wanted::Steps(steps) => progress.update(done.steps.min(*steps), *steps, "steps"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,7 +328,8 @@ mod tests {
     fn files(root: &Path) -> Vec<(String, Vec<u8>)> {
         let mut found: Vec<(String, Vec<u8>)> = ["episodes", "steps", "frames"]
             .iter()
-            .flat_map(|table| std::fs::read_dir(root.join(table)).unwrap())
+            .filter_map(|table| std::fs::read_dir(root.join(table)).ok())
+            .flatten()
             .map(|entry| entry.unwrap().path())
             .map(|path| {
                 (path.display().to_string().replace(&root.display().to_string(), ""), std::fs::read(path).unwrap())
@@ -275,6 +349,27 @@ mod tests {
         assert_eq!(Dataset::open(&parts).unwrap().episodes().unwrap().len() as u64, COMMIT_EVERY);
         record_into(&parts, &settings, 3, 1, &Silent).unwrap();
         assert!(files(&whole) == files(&parts));
+    }
+
+    #[test]
+    fn hours_are_filled_with_the_same_episodes_on_any_number_of_threads() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let settings = |hours: f64| format!("map = 'skygarden'\nhours = {hours}\nframes = 'none'").parse().unwrap();
+        let outcome = record_into(&at("one"), &settings(0.1), 3, 1, &Silent).unwrap();
+        record_into(&at("many"), &settings(0.1), 3, 5, &Silent).unwrap();
+        assert!(files(&at("one")) == files(&at("many")));
+        // 0.1 hours are 3,600 steps: without the last episode they would not be there.
+        let rows = Dataset::open(&at("one")).unwrap().episodes().unwrap();
+        let steps: u64 = rows.iter().map(|row| u64::from(row.num_steps)).sum();
+        assert_eq!((outcome.rows["steps"], outcome.rows["episodes"]), (steps, rows.len() as u64));
+        assert!(steps >= 3600 && steps - u64::from(rows.last().unwrap().num_steps) < 3600, "{steps}");
+        // Longer: what is there is kept, and the rest comes behind it. Shorter: nothing to do.
+        let longer = record_into(&at("one"), &settings(0.2), 3, 2, &Silent).unwrap();
+        assert!(longer.rows["steps"] >= 7200);
+        assert_eq!(Dataset::open(&at("one")).unwrap().episodes().unwrap()[..rows.len()], rows);
+        let same = record_into(&at("one"), &settings(0.1), 3, 2, &Silent).unwrap();
+        assert_eq!(same.rows, longer.rows);
     }
 
     #[test]
@@ -300,6 +395,10 @@ mod tests {
         assert!(error.contains("map `skygardn` is not known") && error.contains("skygarden"), "{error}");
         assert!(check("episodes = 1").contains("give `map` or `maps`"));
         assert!(check("map = 'canyon'\nepisodes = 0").contains("episodes is 0"));
+        assert!(check("map = 'canyon'\nhours = 0").contains("hours is 0"));
+        assert!(check("map = 'canyon'\nhours = nan").contains("hours is NaN"));
+        assert!(check("map = 'canyon'\nhours = 1\nepisodes = 1").contains("`episodes` or `hours`, one of the two"));
+        assert!(check("map = 'canyon'").contains("`episodes` or `hours`, one of the two"));
         assert!(check("map = 'canyon'\nepisodes = 1\npersona = 'nobody'").contains("persona"));
     }
 }

@@ -56,7 +56,7 @@ fn single() -> u64 {
 }
 
 impl Stage for Rollout {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let rollout: Rollout = parse(stage, table)?;

@@ -2,12 +2,15 @@
 
 use std::fs;
 
+use parquet::basic::Encoding;
+
 use super::write;
+use crate::action_blocks::BLOCK_ROWS;
 use crate::parquet_file::ParquetFile;
 use crate::source::{Counters, Handles};
 use crate::table::{FRAME_PAGE_ROWS, STEP_PAGE_ROWS};
 use crate::testing::{bare_spec, episode};
-use crate::{Codec, DatasetSpec, Episode, FrameSpec, PartLimits, Table, Window, WindowReader};
+use crate::{Codec, Dataset, DatasetSpec, Episode, FrameSpec, PartLimits, Table, Window, WindowReader};
 
 /// Bytes of a frame of `big`.
 const FRAME: usize = 16 * 16 * 3;
@@ -34,8 +37,8 @@ fn a_window_costs_two_pages_of_images_once_its_actions_are_kept() {
         (reader.pages_read() - before.0, reader.bytes_read() - before.1)
     };
     let (pages, bytes) = read(9, 40);
-    // 16 action columns, the dictionaries of 4 sticks, and the images.
-    assert!(pages <= 16 + 4 + 2, "{pages} pages");
+    // 4 sticks and `buttons` with their dictionaries, and the images.
+    assert!(pages <= 2 * 5 + 2, "{pages} pages");
     assert!(bytes < 90_000, "{bytes} bytes");
     for (episode_id, t_start) in [(0, 0), (9, 100), (13, 118), (19, 118)] {
         let (pages, bytes) = read(episode_id, t_start);
@@ -50,7 +53,7 @@ fn a_window_costs_two_pages_of_images_once_its_actions_are_kept() {
 #[test]
 fn actions_of_a_window_cost_one_block_and_only_once() {
     let folder = tempfile::tempdir().unwrap();
-    let dataset = write(folder.path(), &bare_spec(), PartLimits::default(), &[episode(0, 5 * STEP_PAGE_ROWS)]).unwrap();
+    let dataset = write(folder.path(), &bare_spec(), PartLimits::default(), &[episode(0, 5 * BLOCK_ROWS)]).unwrap();
     let reader = dataset.reader().unwrap();
     let (mut actions, mut rgb) = (Vec::new(), Vec::new());
     let mut read = |t_start: usize| {
@@ -60,11 +63,11 @@ fn actions_of_a_window_cost_one_block_and_only_once() {
         assert_eq!(actions, episode(0, t_start + 32).actions[t_start * 16..]);
         reader.pages_read() - before
     };
-    assert_eq!(read(2 * STEP_PAGE_ROWS + 5), 16 + 4);
-    assert_eq!(read(2 * STEP_PAGE_ROWS + 900), 0);
+    assert_eq!(read(2 * BLOCK_ROWS + 5), 2 * 5);
+    assert_eq!(read(2 * BLOCK_ROWS + 900), 0);
     // A window over a block's border reads the next one.
-    assert_eq!(read(3 * STEP_PAGE_ROWS - 16), 16 + 4);
-    assert_eq!(read(3 * STEP_PAGE_ROWS), 0);
+    assert_eq!(read(3 * BLOCK_ROWS - 16), 2 * 5);
+    assert_eq!(read(3 * BLOCK_ROWS), 0);
 }
 
 #[test]
@@ -136,4 +139,31 @@ fn open_files_are_bounded() {
         (pages.load(std::sync::atomic::Ordering::Relaxed), bytes.load(std::sync::atomic::Ordering::Relaxed)),
         (600, 600)
     );
+}
+
+#[test]
+fn pages_of_steps_begin_at_the_same_rows_and_hold_whole_blocks() {
+    assert_eq!(STEP_PAGE_ROWS % BLOCK_ROWS, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let lengths = [STEP_PAGE_ROWS - 5, 7, 2 * STEP_PAGE_ROWS, 100];
+    let episodes: Vec<Episode> = (0..).zip(lengths).map(|(i, steps)| episode(i, steps)).collect();
+    write(folder.path(), &bare_spec(), PartLimits::default(), &episodes).unwrap();
+    let path = folder.path().join("steps/part-000000000000.parquet");
+    let file = ParquetFile::open(&path, Table::Steps).unwrap();
+    let expected: Vec<i64> = (0..4).map(|page| page * STEP_PAGE_ROWS as i64).collect();
+    for column in &file.metadata().offset_index().unwrap()[0] {
+        let starts: Vec<i64> = column.page_locations().iter().map(|p| p.first_row_index).collect();
+        assert_eq!(starts, expected);
+    }
+    // Positions of this episode grow without end, its heights are all alike.
+    let encodings = |name: &str| {
+        let group = file.metadata().row_group(0);
+        let column = group.columns().iter().find(|c| c.column_path().string() == name).unwrap();
+        (column.dictionary_page_offset().is_some(), column.encodings().collect::<Vec<_>>())
+    };
+    let (dictionary, names) = encodings("pos_x");
+    assert!(!dictionary && names.contains(&Encoding::BYTE_STREAM_SPLIT), "{names:?}");
+    assert!(encodings("pos_z").0 && encodings("buttons").0 && !encodings("a").0);
+    let dataset = Dataset::open(folder.path()).unwrap();
+    assert!(episodes.iter().all(|e| dataset.read_episode(e.episode_id).unwrap() == *e));
 }

@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch, UInt8Array};
+use arrow::array::{ArrayRef, AsArray, Float32Array, Int32Array, Int64Array, RecordBatch, UInt8Array, UInt16Array};
 use arrow::compute::concat_batches;
+use arrow::datatypes::UInt16Type;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::KeyValue;
@@ -120,12 +121,13 @@ fn another_format_version_is_named() {
             |rows| rows,
             |entry| {
                 if entry.key == "playhouse.format_version" {
-                    entry.value = Some("2".into());
+                    entry.value = Some("1".into());
                 }
             },
         );
         let error = read_all(folder.path()).unwrap_err();
-        assert!(matches!(&error, Error::Version { found, supported: 1, .. } if found == "2"), "{error}");
+        assert!(matches!(&error, Error::Version { found, supported: 2, .. } if found == "1"), "{error}");
+        assert!(error.to_string().contains("record or import it again"), "{error}");
         assert_eq!(codes(folder.path()), [Code::Version]);
     }
 }
@@ -253,7 +255,7 @@ fn stranger(rows: RecordBatch) -> RecordBatch {
 
 #[test]
 fn impossible_rows_are_found_and_named() {
-    let cases: [(Table, Change, Code, &str); 14] = [
+    let cases: [(Table, Change, Code, &str); 15] = [
         (Table::Steps, swapped, Code::Steps, "row 30: episode 0 comes after one that follows it"),
         (Table::Frames, swapped, Code::Frames, "row 30: episode 0 comes after one that follows it"),
         (Table::Steps, gap, Code::Steps, "row 5, episode 0: t 5 is expected, 6 found"),
@@ -295,6 +297,16 @@ fn impossible_rows_are_found_and_named() {
             |rows| with_column(&rows, "left_x", Arc::new(UInt8Array::from(vec![5; rows.num_rows()]))),
             Code::ActionHash,
             "the actions of episode 0 are not those that were written",
+        ),
+        (
+            Table::Steps,
+            |rows| {
+                let packed = rows["buttons"].as_primitive::<UInt16Type>().values();
+                let flipped: Vec<u16> = packed.iter().enumerate().map(|(i, w)| w ^ u16::from(i == 44)).collect();
+                with_column(&rows, "buttons", Arc::new(UInt16Array::from(flipped)))
+            },
+            Code::Buttons,
+            "row 44, column `buttons`: ",
         ),
     ];
     for (table, change, code, message) in cases {
@@ -369,6 +381,7 @@ fn codes_are_stable() {
         Code::Image,
         Code::Value,
         Code::ActionHash,
+        Code::Buttons,
     ];
     for (i, code) in all.into_iter().enumerate() {
         assert_eq!(code.to_string(), format!("PH{:03}", i + 1));

@@ -52,6 +52,8 @@ pub enum Code {
     Value,
     /// PH015: actions that do not have the hash that was computed when they were written.
     ActionHash,
+    /// PH016: a value of the column `buttons` that is not what the buttons' own columns say.
+    Buttons,
 }
 
 impl Code {
@@ -73,6 +75,7 @@ impl Code {
             Self::Image => "PH013",
             Self::Value => "PH014",
             Self::ActionHash => "PH015",
+            Self::Buttons => "PH016",
         }
     }
 
@@ -138,7 +141,10 @@ impl VerifyReport {
             Error::Corrupt { path, reason } => self.add(Code::Damaged, &path, reason),
             Error::Foreign { path, reason } => self.add(Code::Foreign, &path, reason),
             Error::Version { path, found, supported } => {
-                let message = format!("format version {found}, this build reads version {supported}");
+                let message = format!(
+                    "format version {found}, this build reads version {supported}; record or import it again, or use the \
+                     release that wrote it"
+                );
                 self.add(Code::Version, &path, message);
             }
             other => return Err(other),

@@ -6,15 +6,15 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::UInt8Type;
 
 use super::{Checker, Code};
-use crate::action::Kind;
+use crate::action::{ActionSpace, Kind};
 use crate::error::Result;
 use crate::frame_pages::FramePages;
 use crate::parquet_file::{ParquetFile, read_episodes};
 use crate::part;
-use crate::row::{Columns, EpisodeRow};
+use crate::row::{Columns, EpisodeRow, packed_buttons};
 use crate::source::Source;
 use crate::stats::hash_prefix;
-use crate::table::{FRAME_PAGE_ROWS, TELEMETRY, Table};
+use crate::table::{BUTTONS, FRAME_PAGE_ROWS, TELEMETRY, Table};
 
 /// What is known of an episode while its rows go by.
 struct Progress {
@@ -133,7 +133,7 @@ impl Checker<'_> {
         let mut strangers = HashSet::new();
         let (mut first_row, mut position) = (0, 0);
         // Without the images, frames are ids and times alone.
-        let leaves = (table == Table::Frames).then_some(0..2);
+        let leaves = (table == Table::Frames).then_some(&[0, 1][..]);
         for batch in file.batches(source.clone(), 0..file.rows(), leaves)? {
             let batch = batch?;
             let columns = Columns { path: &file.path, batch: &batch };
@@ -214,6 +214,13 @@ impl Checker<'_> {
                 }
             }
         }
+        if let Some(i) = wrong_buttons(&columns, &actions, &file.spec.actions)? {
+            let message = format!(
+                "row {}, column `{BUTTONS}`: its bits are not the buttons of the row; restore the file",
+                first_row + i
+            );
+            self.report.add(Code::Buttons, &file.path, message);
+        }
         for name in TELEMETRY.into_iter().chain(["reward"]) {
             let numbers = columns.floats(name)?;
             if let Some(i) = (0..numbers.len()).find(|&i| numbers.is_valid(i) && !numbers.value(i).is_finite()) {
@@ -245,6 +252,20 @@ impl Checker<'_> {
         }
         Ok(())
     }
+}
+
+/// The first row whose value of `buttons` does not have bit k where the k-th button of `actions` (`[rows, C]`) is down.
+fn wrong_buttons(columns: &Columns, actions: &[u8], space: &ActionSpace) -> Result<Option<usize>> {
+    if space.button_bits().is_none() {
+        return Ok(None);
+    }
+    let packed = packed_buttons(columns)?;
+    let buttons: Vec<usize> = space.buttons().collect();
+    let rows = actions.chunks_exact(space.len()).zip(packed);
+    let wrong = |(action, word): (&[u8], u64)| {
+        buttons.iter().enumerate().fold(0, |bits, (k, &i)| bits | u64::from(action[i]) << k) != word
+    };
+    Ok(rows.map(wrong).position(|wrong| wrong))
 }
 
 fn mismatch(table: Table) -> Code {
