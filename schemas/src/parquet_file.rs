@@ -68,7 +68,6 @@ impl ParquetFile {
         rows: Range<u64>,
         leaves: Option<&[usize]>,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
-        let leaves = leaves.map(|leaves| leaves.collect());
         self.select(source, &[rows], leaves, BATCH_ROWS)
     }
 
@@ -78,7 +77,7 @@ impl ParquetFile {
         &self,
         source: Source,
         rows: &[Range<u64>],
-        leaves: Option<Vec<usize>>,
+        leaves: Option<&[usize]>,
         batch_rows: usize,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
         let ranges = rows.iter().map(|range| range.start as usize..range.end as usize);

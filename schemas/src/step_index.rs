@@ -62,7 +62,7 @@ impl StepIndex {
             let file = ParquetFile::load(&source, &path, Table::Episodes)?;
             let (first, mut rows) = (episodes.len(), 0);
             let all = 0..file.rows();
-            for batch in file.select(source, &[all], Some(vec![ids, lengths]), 1 << 16)? {
+            for batch in file.select(source, &[all], Some(&[ids, lengths]), 1 << 16)? {
                 let batch = batch?;
                 let columns = Columns { path: &path, batch: &batch };
                 for (id, steps) in columns.longs("episode_id")?.values().iter().zip(columns.ints("num_steps")?.values())

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::small_ints::SmallInts;
 use crate::source::Counters;
 use crate::step_index::StepIndex;
+use crate::table::BUTTONS;
 
 /// Some rows and columns of one part of `steps`, batch by batch.
 pub struct StepScan {
@@ -39,9 +40,6 @@ pub struct StepScan {
     batch_rows: usize,
     counters: Arc<Counters>,
 }
-
-/// The column of `steps` with every button of a step, one a bit.
-const PACKED_BUTTONS: &str = "buttons";
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
@@ -75,7 +73,7 @@ impl StepScan {
         let source = source.counted_by(counters.clone());
         let schema =
             Arc::new(index.schema().project(columns).map_err(|e| Error::Internal(format!("a scan of steps: {e}")))?);
-        let packed_leaf = index.schema().index_of(PACKED_BUTTONS).ok();
+        let packed_leaf = index.schema().index_of(BUTTONS).ok();
         let packed_leaf = packed_leaf.filter(|leaf| {
             *index.schema().field(*leaf).data_type() == DataType::UInt16
                 && SmallInts::<u16>::can_read(file.metadata(), *leaf)
@@ -117,7 +115,7 @@ impl StepScan {
             None
         } else {
             let ranges: Vec<Range<u64>> = rows.iter().cloned().collect();
-            Some(Box::new(file.select(source, &ranges, Some(others), batch_rows)?))
+            Some(Box::new(file.select(source, &ranges, Some(&others), batch_rows)?))
         };
         Ok(Self { index: index.clone(), part, schema, columns: made, packed, others, rows, batch_rows, counters })
     }
