@@ -159,8 +159,69 @@ fn statements() -> Vec<String> {
         "select episode_id, avg(case when {IDLE} then 1.0 else 0.0 end) as idle from steps group by 1 order by 1"
     ));
     all.push(format!("select count(*), sum(t) from steps where {IDLE}"));
+    for sql in [
+        "select s.a and not s.b and s.x, o.a or o.b or o.y, s.t from steps s join steps o on s.episode_id = o.episode_id and s.t = o.t + 1 where s.episode_id = 9 order by s.t",
+        "select count(*) from (select not a as a, b, x from steps) as steps where a and not b and not x",
+        "select count(*) from (select not a as a, b, x, buttons from steps) as steps where a and not b and not x",
+        "select count(*), sum(left_x) from steps where a and not a",
+        "select count(*) from steps s where (s.a or s.rt or s.dpad_up or not s.b) and (s.lb and s.rb or s.l3 and s.r3)",
+        "select e.episode_id, count(*) filter (where s.a or s.b), count(*) filter (where not s.a and not s.b) from episodes e left join steps s on s.episode_id = e.episode_id and s.t > 100 group by 1 order by 1",
+        "select episode_id, t, sum(case when a or b or left_x <> 5 then 1 else 0 end) over (partition by episode_id order by t) from steps order by 1, 2",
+        "select a and b as both, count(*) from steps group by a and b order by 1",
+        "select a, count(*) from steps where x or y group by a having count(*) filter (where lb and not rb) > 0 order by 1",
+        "with s as (select * from steps where a and not b and not x) select count(*), sum(t) from s where y or lb",
+    ] {
+        all.push(sql.to_owned());
+    }
     all.push("select count(*) from steps where a or b or (x and not y) or left_x <> 5".to_owned());
     all
+}
+
+/// Our functions, and what they stand for in plain SQL.
+fn functions() -> Vec<(String, String)> {
+    // Steps in their order, with the step before.
+    let steps = "(select *, lag(a, 1, false) over w as a_before, lag(pos_x) over w as px, lag(pos_y) over w as py from steps \
+        window w as (partition by episode_id order by t))";
+    let runs = "(select episode_id, count(*) as n from (select episode_id, t - row_number() over (partition by episode_id \
+        order by t) as run from steps where b) group by episode_id, run)";
+    let scattered = "(select * from steps order by left_x, right_y, t % 7)";
+    let path = "sum(sqrt((pos_x - px) * (pos_x - px) + (pos_y - py) * (pos_y - py)))";
+    vec![
+        (
+            "select episode_id, presses(a, t) from steps group by 1 order by 1".to_owned(),
+            format!("select episode_id, count(*) filter (where a and not a_before) from {steps} group by 1 order by 1"),
+        ),
+        (
+            format!("select episode_id, presses(a, t), presses(left_x > 5, t) is null from {scattered} group by 1 order by 1"),
+            format!("select episode_id, count(*) filter (where a and not a_before), false from {steps} group by 1 order by 1"),
+        ),
+        (
+            "select map, sum(n) from (select map, presses(a, t) as n from steps join episodes using (episode_id) group by \
+             map, episode_id) group by map order by map"
+                .to_owned(),
+            format!("select map, count(*) filter (where a and not a_before) from {steps} join episodes using (episode_id) group by map order by map"),
+        ),
+        (
+            "select episode_id, round(path_length(pos_x, pos_y, t), 3) from steps group by 1 order by 1".to_owned(),
+            format!("select episode_id, round(cast({path} as double), 3) from {steps} group by 1 order by 1"),
+        ),
+        (
+            format!("select episode_id, round(path_length(pos_x, pos_y, t), 3) from {scattered} group by 1 order by 1"),
+            format!("select episode_id, round(cast({path} as double), 3) from {steps} group by 1 order by 1"),
+        ),
+        (
+            "select episode_id, longest_run(b, t) as n from steps group by 1 having n > 0 order by 1".to_owned(),
+            format!("select episode_id, max(n) from {runs} group by 1 order by 1"),
+        ),
+        (
+            format!("select episode_id, longest_run(b, t) as n from {scattered} group by 1 having n > 0 order by 1"),
+            format!("select episode_id, max(n) from {runs} group by 1 order by 1"),
+        ),
+        (
+            "select count_true(a), rate(a), rate(pos_x > 3) filter (where b) from steps".to_owned(),
+            "select sum(cast(a as int)), avg(cast(a as int)), avg(cast(pos_x > 3 as int)) filter (where b) from steps".to_owned(),
+        ),
+    ]
 }
 
 fn text(batches: &[RecordBatch]) -> Vec<String> {
@@ -185,13 +246,12 @@ fn rows_are_those_of_plain_datafusion() {
         runtime.block_on(files).unwrap();
     }
     let mut differing = Vec::new();
-    let statements: Vec<(String, Vec<String>)> = statements()
-        .into_iter()
-        .map(|sql| {
-            let rows = runtime.block_on(async { stock.sql(&sql).await?.collect().await }).unwrap();
-            (sql, text(&rows))
-        })
-        .collect();
+    let same = statements().into_iter().map(|sql| (sql.clone(), sql));
+    let statements = same.chain(functions()).map(|(ours, plain)| {
+        let rows = runtime.block_on(async { stock.sql(&plain).await?.collect().await }).unwrap();
+        (ours, text(&rows))
+    });
+    let statements: Vec<(String, Vec<String>)> = statements.collect();
     for threads in [1, 2, 7] {
         for (name, settings) in SETTINGS {
             let session = Session::new(&SessionOptions { threads: Some(threads), ..Default::default() }).unwrap();

@@ -30,7 +30,7 @@ use crate::functions;
 use crate::operators::{Lag, RunAggregate};
 use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
-use crate::rules::CountConditions;
+use crate::rules::{CountConditions, PackedButtons};
 use crate::statement::{position_of, prepare};
 use crate::steps::StepsTable;
 use crate::table::ParquetTable;
@@ -145,6 +145,7 @@ impl Session {
             .with_runtime_env(environment)
             .with_default_features()
             .with_analyzer_rule(Arc::new(CountConditions::new()))
+            .with_analyzer_rule(Arc::new(PackedButtons))
             .with_physical_optimizer_rule(Arc::new(Lag))
             .with_physical_optimizer_rule(Arc::new(RunAggregate))
             .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))

@@ -6,6 +6,10 @@
 
 mod aggregate;
 mod bucket_of;
+mod longest_run;
+mod ordered;
+mod path_length;
+mod presses;
 mod scalar;
 mod shuffle_key;
 mod split_of;
@@ -45,7 +49,7 @@ fn scalars() -> Vec<ScalarUDF> {
 }
 
 fn aggregates() -> Vec<AggregateUDF> {
-    vec![trues::count_true(), trues::rate()]
+    vec![longest_run::function(), path_length::function(), presses::function(), trues::count_true(), trues::rate()]
 }
 
 /// The functions that Playhouse adds to SQL, by name.

@@ -66,7 +66,7 @@ fn applies(aggregate: &AggregateExec) -> bool {
         && keys.expr().len() == 1
         && aggregate.limit_options().is_none()
         && aggregate.dynamic_expressions_produced().is_empty()
-        && aggregate.aggr_expr().iter().all(|one| one.groups_accumulator_supported() && one.order_bys().is_empty())
+        && aggregate.aggr_expr().iter().all(|one| one.groups_accumulator_supported())
 }
 
 /// A group-by whose input is sorted by the key.
@@ -212,7 +212,10 @@ impl Runs {
         };
         let make = |(one, filter): (&Arc<AggregateFunctionExpr>, &Option<Arc<dyn PhysicalExpr>>)| {
             let accumulator = one.create_groups_accumulator()?;
-            Ok(Aggregate { accumulator, arguments: one.expressions(), filter: filter.clone() })
+            // Aggregates with an order of their own look at its columns too.
+            let order = one.order_bys().iter().map(|order| Arc::clone(&order.expr));
+            let arguments = one.expressions().into_iter().chain(order).collect();
+            Ok(Aggregate { accumulator, arguments, filter: filter.clone() })
         };
         let aggregates = aggregate.aggr_expr().iter().zip(aggregate.filter_expr()).map(make);
         Ok(Self {
