@@ -208,7 +208,7 @@ def check_episodes(episodes, steps, space):
             check(presses == row[f"presses_{button}"], f"{where}: presses_{button} differ")
         pressed = [c["name"] for c in space["components"] if c["kind"] == "button"]
         if 0 < len(pressed) <= 64:
-            packed = sum(steps[b].astype("uint64") << k for k, b in enumerate(pressed))
+            packed = sum(steps[b].astype("uint64") * 2**k for k, b in enumerate(pressed))
             check((packed == steps["buttons"]).all(), f"{where}: buttons is not its buttons' bits")
         if steps["pos_x"].notna().all():
             step = steps[["pos_x", "pos_y", "pos_z"]].astype("float64").diff().dropna()

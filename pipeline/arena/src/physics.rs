@@ -204,8 +204,8 @@ impl Body {
     fn slide(&mut self, world: &World, p: &mut V3) -> f32 {
         for _ in 0..2 {
             let mut touched = false;
-            for solid in world.near(p[0], p[1]) {
-                if p[2] + HEIGHT <= solid.bottom {
+            for (solid, bound) in world.near_with_bounds(p[0], p[1]) {
+                if p[2] + HEIGHT <= solid.bottom || bound.is_far(p[0], p[1]) {
                     continue;
                 }
                 let c = solid.contact(p[0], p[1]);
@@ -255,7 +255,7 @@ impl Body {
         for i in 1..=PROBES {
             let d = CAMERA_BACK * i as f32 / PROBES as f32;
             let p = [pivot[0] - view[0] * d, pivot[1] - view[1] * d, pivot[2] - view[2] * d];
-            if world.near(p[0], p[1]).any(|s| s.holds(p, 0.25)) {
+            if world.near_with_bounds(p[0], p[1]).any(|(s, bound)| !bound.is_far(p[0], p[1]) && s.holds(p, 0.25)) {
                 free = CAMERA_BACK * (i - 1) as f32 / PROBES as f32;
                 break;
             }
@@ -267,8 +267,8 @@ impl Body {
 /// Height of the highest thing that feet at `p` can stand on; minus infinity over the void.
 fn floor_under(world: &World, p: V3) -> f32 {
     let mut floor = if world.ground.is_land(p[0], p[1]) { 0.0 } else { f32::NEG_INFINITY };
-    for solid in world.near(p[0], p[1]) {
-        if p[2] + HEIGHT <= solid.bottom {
+    for (solid, bound) in world.near_with_bounds(p[0], p[1]) {
+        if p[2] + HEIGHT <= solid.bottom || bound.is_far(p[0], p[1]) {
             continue;
         }
         let c = solid.contact(p[0], p[1]);

@@ -9,10 +9,12 @@ use std::collections::BinaryHeap;
 
 use crate::math::{Dice, clamp, sin_cos};
 use crate::physics::RADIUS;
+use crate::simd::{Isa, Lanes, WIDTH, bound, kernel};
 use crate::world::{HALF, World};
 
 /// Cells along a side.
-const CELLS: usize = 128;
+const CELLS: usize = 1 << CELL_BITS;
+const CELL_BITS: u32 = 7;
 /// Side of a cell, metres.
 const CELL: f32 = 2.0 * HALF / CELLS as f32;
 /// Cells that a player looks ahead.
@@ -26,11 +28,30 @@ const NEVER: u32 = u32::MAX;
 pub struct Routes {
     /// Factor on the cost of each cell; 0 over the void.
     cost: Vec<u8>,
+    /// 1 for cells that one does not run through: over the void, or inside obstacles.
+    shut: Vec<u32>,
+    isa: Isa,
     fields: Vec<Vec<u32>>,
+    /// For each field, where its way goes on from every cell.
+    ways: Vec<Vec<Hop>>,
     /// Indices of the fields of places in the open.
     pub lookouts: Vec<usize>,
     /// Indices of the fields of places at an edge, and a point beyond it.
     pub rims: Vec<(usize, [f32; 2])>,
+}
+
+/// A step of a way: the next cell, or [`Hop::END`] where there is no next one. Cells from which the way comes back to where
+/// it was have the bit [`Hop::TURNS`]: near the goal and in narrow places two cells may each be the other's best.
+#[derive(Clone, Copy, PartialEq)]
+struct Hop(u16);
+
+impl Hop {
+    const END: Self = Self(u16::MAX);
+    const TURNS: u16 = 1 << 15;
+
+    fn cell(self) -> usize {
+        usize::from(self.0 & !Self::TURNS)
+    }
 }
 
 /// Factor on the cost of cells inside obstacles: a player who got there must get out again.
@@ -83,7 +104,9 @@ impl Routes {
             cost.push(factor);
             rims.extend(rim.map(|p| (i, p)));
         }
-        let mut routes = Self { cost, fields: Vec::new(), lookouts: Vec::new(), rims: Vec::new() };
+        let shut = cost.iter().map(|cost| u32::from(!matches!(cost, 1..INSIDE))).collect();
+        let (fields, ways) = (Vec::new(), Vec::new());
+        let mut routes = Self { cost, shut, isa: Isa::best(), fields, ways, lookouts: Vec::new(), rims: Vec::new() };
         for pad in &world.pads {
             routes.add(cell(pad.foot[0], pad.foot[1]));
         }
@@ -105,8 +128,43 @@ impl Routes {
     }
 
     fn add(&mut self, goal: usize) -> usize {
-        self.fields.push(self.field(goal));
+        let field = self.field(goal);
+        self.ways.push(self.way(&field));
+        self.fields.push(field);
         self.fields.len() - 1
+    }
+
+    /// Where the way of a field goes on from every cell.
+    fn way(&self, field: &[u32]) -> Vec<Hop> {
+        let next = |i: usize| {
+            let best = self.neighbours(i).min_by_key(|&(j, step)| (field[j].saturating_add(step), j));
+            best.filter(|&(j, _)| field[i] != 0 && field[j] != NEVER).map_or(Hop::END, |(j, _)| Hop(j as u16))
+        };
+        let mut way: Vec<Hop> = (0..CELLS * CELLS).map(next).collect();
+        // 1: leads to an end; 2: leads back to where it was.
+        let mut known = vec![0u8; way.len()];
+        let mut trail = Vec::new();
+        for start in 0..way.len() {
+            let mut i = start;
+            // A cell on the trail counts as leading back until an end is found.
+            while known[i] == 0 {
+                known[i] = 2;
+                trail.push(i);
+                if way[i] == Hop::END {
+                    known[i] = 1;
+                } else {
+                    i = way[i].cell();
+                }
+            }
+            let verdict = known[i];
+            trail.drain(..).for_each(|cell| known[cell] = verdict);
+        }
+        for (hop, verdict) in way.iter_mut().zip(known) {
+            if verdict == 2 {
+                hop.0 |= Hop::TURNS;
+            }
+        }
+        way
     }
 
     /// Neighbours of a cell and the cost of going there, walls and edges included.
@@ -146,27 +204,20 @@ impl Routes {
 
     /// Whether one could run straight from a to b.
     pub fn clear(&self, a: [f32; 2], b: [f32; 2]) -> bool {
-        let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
-        let length = (dx * dx + dy * dy).sqrt();
-        let steps = (length / (CELL * 0.8)) as usize + 1;
-        // Where the player stands does not count: it may just be leaving a wall.
-        (1..=steps).all(|k| {
-            let t = k as f32 / steps as f32;
-            t * length < 0.6 || matches!(self.cost[cell(a[0] + dx * t, a[1] + dy * t)], 1..INSIDE)
-        })
+        let mut clear = true;
+        run_line(self.isa, &self.shut, a, b, &mut clear);
+        clear
     }
 
     /// A point to head for on the way from a point to the goal of a field, and whether the goal is near.
     pub fn towards(&self, field: usize, from: [f32; 2]) -> ([f32; 2], bool) {
-        let field = &self.fields[field];
+        let (field, hops) = (&self.fields[field], &self.ways[field]);
         let mut way = [0; AHEAD];
         let mut n = 0;
         let mut i = cell(from[0], from[1]);
-        while n < AHEAD && field[i] != 0 {
-            let Some((j, _)) = self.neighbours(i).min_by_key(|&(j, step)| (field[j].saturating_add(step), j)) else {
-                break;
-            };
-            if field[j] == NEVER || way[..n].contains(&j) {
+        while n < AHEAD && hops[i] != Hop::END {
+            let j = hops[i].cell();
+            if hops[i].0 & Hop::TURNS != 0 && way[..n].contains(&j) {
                 break;
             }
             way[n] = j;
@@ -179,10 +230,92 @@ impl Routes {
     }
 }
 
+kernel! {
+    /// Clears `clear` if a cell on the way from a to b is shut, looking sixteen times at once.
+    fn run_line(shut: &[u32], a: [f32; 2], b: [f32; 2], clear: &mut bool) = line;
+}
+
+#[inline(always)]
+fn line<L: Lanes>(l: L, shut: &[u32], a: [f32; 2], b: [f32; 2], clear: &mut bool) {
+    let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
+    let length = (dx * dx + dy * dy).sqrt();
+    let steps = (length / (CELL * 0.8)) as usize + 1;
+    for first in (1..=steps).step_by(WIDTH) {
+        let k = l.add(l.splat(first as f32), l.steps());
+        let t = l.div(k, l.splat(steps as f32));
+        let (x, y) = (along(l, t, a[0], dx), along(l, t, a[1], dy));
+        let found = l.is_set(l.gather(shut, l.iadd(l.shl::<CELL_BITS>(y), x)));
+        // Where the player stands does not count: it may just be leaving a wall.
+        let here = l.gt(l.splat(0.6), l.mul(t, l.splat(length)));
+        let on_the_line = l.gt(l.splat(steps as f32 + 0.5), k);
+        if l.any(l.without(l.both(found, on_the_line), here)) {
+            *clear = false;
+            return;
+        }
+    }
+}
+
+/// The row or column of cells at `from + by * t`.
+#[inline(always)]
+fn along<L: Lanes>(l: L, t: L::F, from: f32, by: f32) -> L::I {
+    let at = l.add(l.splat(from), l.mul(l.splat(by), t));
+    let cells = l.div(l.add(at, l.splat(HALF)), l.splat(CELL));
+    l.trunc(bound(l, cells, 0.0, CELLS as f32 - 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::world::{names, world};
+
+    #[test]
+    fn a_line_is_clear_where_no_cell_on_it_is_shut() {
+        let routes = world("skygarden").unwrap().routes();
+        let mut dice = Dice::new(1, 1);
+        let mut seen = [0; 2];
+        for _ in 0..20_000 {
+            let mut point = || [dice.range(-33.0, 33.0), dice.range(-33.0, 33.0)];
+            let (a, mut b) = (point(), point());
+            // Mostly near, as players look.
+            b = [a[0] + (b[0] - a[0]) * 0.2, a[1] + (b[1] - a[1]) * 0.2];
+            let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
+            let length = (dx * dx + dy * dy).sqrt();
+            let steps = (length / (CELL * 0.8)) as usize + 1;
+            let want = (1..=steps).all(|k| {
+                let t = k as f32 / steps as f32;
+                t * length < 0.6 || matches!(routes.cost[cell(a[0] + dx * t, a[1] + dy * t)], 1..INSIDE)
+            });
+            seen[usize::from(want)] += 1;
+            for isa in Isa::available() {
+                let mut clear = true;
+                run_line(isa, &routes.shut, a, b, &mut clear);
+                assert_eq!(clear, want, "{isa:?}: {a:?} to {b:?}");
+            }
+        }
+        assert!(seen[0] > 2000 && seen[1] > 2000, "{seen:?}");
+    }
+
+    #[test]
+    fn hops_are_the_cheapest_neighbours() {
+        for name in names() {
+            let routes = world(name).unwrap().routes();
+            for (field, hops) in routes.fields.iter().zip(&routes.ways) {
+                for (i, hop) in hops.iter().enumerate() {
+                    let best = routes.neighbours(i).min_by_key(|&(j, step)| (field[j].saturating_add(step), j));
+                    let best = best.map(|(j, _)| j).filter(|&j| field[i] != 0 && field[j] != NEVER);
+                    assert_eq!((*hop != Hop::END).then(|| hop.cell()), best, "{name}, cell {i}");
+                    // Walking far enough shows whether it turns.
+                    let mut at = i;
+                    let ends = (0..1000).any(|_| {
+                        let end = hops[at] == Hop::END;
+                        at = if end { at } else { hops[at].cell() };
+                        end
+                    });
+                    assert_eq!(ends, *hop == Hop::END || hop.0 & Hop::TURNS == 0, "{name}, cell {i}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_spawn_has_a_way_to_every_pad() {

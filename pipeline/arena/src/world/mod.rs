@@ -107,11 +107,37 @@ struct Cells {
     /// First index into `listed` of each cell, and one more.
     starts: Vec<u32>,
     listed: Vec<u16>,
+    /// Parallel to `listed`.
+    bounds: Vec<Bound>,
+}
+
+/// A circle that a body must touch to touch the solid within.
+#[derive(Clone, Copy)]
+pub struct Bound {
+    center: [f32; 2],
+    /// Square of its radius.
+    square: f32,
+}
+
+/// Room round a solid's own circle: more than any body is wide, and than the rounding of what is compared.
+const ROOM: f32 = 0.5;
+
+impl Bound {
+    fn of(solid: &Solid) -> Self {
+        let radius = solid.reach() + ROOM;
+        Self { center: solid.center, square: radius * radius }
+    }
+
+    /// Whether a point is so far away that its gap to the solid is above [`RADIUS`](crate::physics::RADIUS).
+    pub fn is_far(&self, x: f32, y: f32) -> bool {
+        let (dx, dy) = (x - self.center[0], y - self.center[1]);
+        dx * dx + dy * dy > self.square
+    }
 }
 
 impl Cells {
     fn sort(solids: &[Solid]) -> Self {
-        let (mut starts, mut listed) = (vec![0], Vec::new());
+        let (mut starts, mut listed, mut bounds) = (vec![0], Vec::new(), Vec::new());
         for cell in 0..CELLS * CELLS {
             let x = -HALF + (cell % CELLS) as f32 * CELL;
             let y = -HALF + (cell / CELLS) as f32 * CELL;
@@ -121,11 +147,12 @@ impl Cells {
                 let reach = solid.reach() + MARGIN;
                 if dx * dx + dy * dy < reach * reach {
                     listed.push(i as u16);
+                    bounds.push(Bound::of(solid));
                 }
             }
             starts.push(listed.len() as u32);
         }
-        Self { starts, listed }
+        Self { starts, listed, bounds }
     }
 }
 
@@ -137,10 +164,16 @@ impl World {
 
     /// Solids within [`MARGIN`] of a point, and perhaps a few more.
     pub fn near(&self, x: f32, y: f32) -> impl Iterator<Item = &Solid> {
+        self.near_with_bounds(x, y).map(|(solid, _)| solid)
+    }
+
+    /// The same, with what tells quickly that a solid is out of a body's reach.
+    pub fn near_with_bounds(&self, x: f32, y: f32) -> impl Iterator<Item = (&Solid, &Bound)> {
         let cell = |v: f32| clamp((v + HALF) / CELL, 0.0, CELLS as f32 - 1.0) as usize;
         let i = cell(y) * CELLS + cell(x);
         let range = self.cells.starts[i] as usize..self.cells.starts[i + 1] as usize;
-        self.cells.listed[range].iter().map(|&i| &self.solids[usize::from(i)])
+        let solids = self.cells.listed[range.clone()].iter().map(|&i| &self.solids[usize::from(i)]);
+        solids.zip(&self.cells.bounds[range])
     }
 }
 
@@ -179,6 +212,25 @@ mod tests {
                 assert!(!world.solids.iter().any(|s| s.holds(p, 0.6)), "{name} {}", spawn.name);
             }
         }
+    }
+
+    #[test]
+    fn a_solid_that_a_body_touches_is_not_far() {
+        let (mut far, mut all) = (0, 0);
+        for name in names() {
+            let world = world(name).unwrap();
+            for i in 0..20_000 {
+                let (x, y) = (-31.0 + (i % 141) as f32 * 0.44, -31.0 + (i / 141) as f32 * 0.44);
+                for (solid, bound) in world.near_with_bounds(x, y) {
+                    all += 1;
+                    if bound.is_far(x, y) {
+                        far += 1;
+                        assert!(solid.contact(x, y).gap > crate::physics::RADIUS + 0.1, "{name} at {x}, {y}");
+                    }
+                }
+            }
+        }
+        assert!(far * 3 > all, "{far} of {all} are far");
     }
 
     #[test]

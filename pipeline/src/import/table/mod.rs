@@ -21,7 +21,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use playhouse_schemas::plain::{PlainTable, Play, Plays, StepColumns};
-use playhouse_schemas::{Dataset, DatasetSpec, Episode, PreparedEpisode};
+use playhouse_schemas::{Dataset, DatasetSpec, Episode, PartLimits, PreparedEpisode};
 
 use super::{Error, Imported, Request};
 use crate::ordered::in_order;
@@ -34,6 +34,10 @@ use mapping::Mapping;
 /// # Errors
 /// See [`Error`]. Episodes committed before an error stay.
 pub fn import(request: &Request, progress: &dyn Progress) -> Result<Imported, Error> {
+    in_parts(request, PartLimits::default(), progress)
+}
+
+fn in_parts(request: &Request, limits: PartLimits, progress: &dyn Progress) -> Result<Imported, Error> {
     let mapping = Mapping::of(request.options.mapping.as_ref())?;
     let steps = PlainTable::open(&files(&request.source, mapping.steps.path.as_deref(), "steps")?)?;
     let about = PlainTable::open(&files(&request.source, mapping.episodes.path.as_deref(), "episodes")?)?;
@@ -53,17 +57,14 @@ pub fn import(request: &Request, progress: &dyn Progress) -> Result<Imported, Er
     };
 
     let job = Import { table: &table, columns: &columns.steps, dataset: &dataset, there: &there, offset };
-    let mut writer = dataset.writer()?;
+    let mut writer = dataset.writer_with(limits)?;
     // What is skipped counts as done; row groups begin anywhere, so by its share of the episodes.
     let total = steps.rows();
     let mut done = (total as u128 * first as u128 / table.len() as u128) as u64;
     imported.skipped = first as u64;
-    let plays = Matched {
-        plays: Plays::new(&steps, &columns.steps, table.key(first).unwrap_or(0)),
-        table: &table,
-        next: first,
-        ended: false,
-    };
+    // Steps of no episode must be found: only what an earlier import has read is passed over.
+    let from = table.key(first).filter(|_| first > 0).unwrap_or(i64::MIN);
+    let plays = Matched { plays: Plays::new(&steps, &columns.steps, from), table: &table, next: first, ended: false };
     progress.update(done, total, "steps");
     in_order(
         request.threads,
