@@ -116,6 +116,13 @@ fn statements() -> Vec<String> {
         "select episode_id, t / 10 as k, count(*) from steps group by episode_id, k order by 1, 2",
         "select episode_id, approx_distinct(left_x), stddev(right_x) from steps group by 1 order by 1",
         "select a, b, left_x, count(*) from steps group by a, b, left_x order by 1, 2, 3",
+        "select left_x, left_y, right_x, right_y, a, rt, count(*), sum(t), min(pos_x), avg(t) from steps group by 1, 2, 3, 4, 5, 6 order by 1, 2, 3, 4, 5, 6",
+        "select left_x, b, count(*) filter (where a), max(t) filter (where rt), rate from (select left_x, b, a, rt, t, 1 as rate from steps where t > 5) group by left_x, b, rate order by 1, 2",
+        "select right_y, count(distinct left_x), approx_distinct(t), round(stddev(t), 9) from steps group by right_y order by 1",
+        "select distinct left_x, a from steps order by 1, 2",
+        "select left_x + 1 as k, not a as up, count(*) from steps group by 1, 2 order by 1, 2",
+        "select o.left_x, s.a, count(*) from steps s left join steps o on s.episode_id = o.episode_id and s.t = o.t + 1 group by 1, 2 order by 1, 2",
+        "select left_x, grouping(left_x), count(*) from steps group by rollup (left_x) order by 1, 2",
         "select episode_id, first_value(left_x order by t), last_value(left_x order by t) from steps group by 1 order by 1",
         // Conditions counted.
         "select avg(cast(a as int)), sum(cast(b as int)), sum(cast(x as bigint)), avg(cast(y as double)) from steps",

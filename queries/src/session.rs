@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, Result, nearest};
 use crate::files::{dataset_tables, parquet_files};
 use crate::functions;
-use crate::operators::{Lag, RunAggregate};
+use crate::operators::{DenseAggregate, Lag, RunAggregate};
 use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
 use crate::rules::{CountConditions, PackedButtons};
@@ -148,6 +148,7 @@ impl Session {
             .with_analyzer_rule(Arc::new(PackedButtons))
             .with_physical_optimizer_rule(Arc::new(Lag))
             .with_physical_optimizer_rule(Arc::new(RunAggregate))
+            .with_physical_optimizer_rule(Arc::new(DenseAggregate))
             .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
             .build();
         let context = SessionContext::new_with_state(state);
