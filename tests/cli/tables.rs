@@ -109,6 +109,19 @@ sql = "select player, count(*) as n from human.episodes group by 1"
 }
 
 #[test]
+fn hours_of_play_are_recorded_without_pixels() {
+    let house = House::new();
+    // 0.02 hours are 720 steps.
+    let out = house.ok(&["record", "play", "--hours", "0.02", "--frames", "none"]).out;
+    let steps: u64 = out.split(" steps").next().and_then(|text| text.rsplit(' ').next()?.parse().ok()).unwrap();
+    assert!((720..1000).contains(&steps), "{out}");
+    let again = house.ok(&["record", "play", "--hours", "0.02", "--frames", "none", "--threads", "1"]).out;
+    assert_eq!(again, out, "nothing is left to do");
+    house.fails(2, &["record", "play", "--hours", "1", "--episodes", "3"], &["--episodes"]);
+    house.fails(1, &["record", "play", "--hours", "0"], &["hours is 0; record more than 0"]);
+}
+
+#[test]
 fn a_killed_import_goes_on() {
     let house = House::new();
     // Three parts, a second of work.

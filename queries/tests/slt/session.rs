@@ -158,7 +158,7 @@ fn a_look_up_reads_one_page_of_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let long = fixture::create(folder.path());
     let mut writer = long.writer().unwrap();
-    (0..300).for_each(|id| writer.push(fixture::episode(id)).unwrap());
+    (0..900).for_each(|id| writer.push(fixture::episode(id)).unwrap());
     writer.finish().unwrap();
     let session = session(2);
     session.register_dataset("", dataset.path()).unwrap();
