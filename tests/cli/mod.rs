@@ -2,6 +2,7 @@
 //!
 //! - `commands`: every command on good input.
 //! - `engine`: caching, resuming, selecting, failing branches, expectations, the matrix, kills.
+//! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
@@ -9,3 +10,4 @@ mod clips;
 mod commands;
 mod engine;
 mod house;
+mod stats;

@@ -30,7 +30,15 @@ pub(super) fn shade(count: u64, most: u64) -> char {
     if count == 0 {
         return SHADES[0];
     }
-    let strength = (1.0 + count as f64).ln() / (1.0 + most.max(1) as f64).ln();
+    ink((1.0 + count as f64).ln() / (1.0 + most.max(1) as f64).ln())
+}
+
+/// A shade by the root of the count, `most` and more being full: what is visited twice as often looks so.
+pub(super) fn tone(count: u64, most: u64) -> char {
+    if count == 0 { SHADES[0] } else { ink((count as f64 / most.max(1) as f64).sqrt()) }
+}
+
+fn ink(strength: f64) -> char {
     let steps = (SHADES.len() - 1) as f64;
     SHADES[(strength * steps).ceil().clamp(1.0, steps) as usize]
 }

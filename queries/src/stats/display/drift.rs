@@ -11,11 +11,8 @@ impl Display for Drift {
         for (name, side) in [("A", &self.a), ("B", &self.b)] {
             writeln!(f, "{}", wrap(&format!("{name}: {}", read(side)), 2))?;
         }
-        writeln!(
-            f,
-            "\n  {:<22} {:>8} {:>9} {:>8}   {:<14} {:>6} -> A",
-            "difference", "distance", "by chance", "p", "most in", "B"
-        )?;
+        let [name, distance, chance, p, most] = ["difference", "distance", "chance", "p", "most in"];
+        writeln!(f, "\n  {name:<20} {distance:>8} {chance:>6} {p:>7}   {most:<13} {:>7} -> A", "B")?;
         self.differences.iter().try_for_each(|row| write_row(f, row))?;
         if !self.incomparable.is_empty() {
             writeln!(f, "\n  not compared")?;
@@ -46,11 +43,12 @@ fn write_row(f: &mut Formatter<'_>, row: &Difference) -> fmt::Result {
     let chance = row.by_chance.map(|by_chance| format!("{by_chance:.3}")).unwrap_or_default();
     let p = row.p_adjusted.map(probability).unwrap_or_default();
     let value = |value: f64| match row.kind {
+        "measure" if value.abs() >= 100.0 => format!("{value:.0}"),
         "measure" => format!("{value:.2}"),
         _ => percent(value),
     };
-    let most = format!("{:<14} {:>7} -> {}", cut(&row.most.value, 14), value(row.most.b), value(row.most.a));
-    writeln!(f, "  {:<22} {:>8.3} {chance:>9} {p:>8} {mark} {most}", cut(&row.name, 22), row.distance)
+    let most = format!("{:<13} {:>7} -> {}", cut(&row.most.value, 13), value(row.most.b), value(row.most.a));
+    writeln!(f, "  {:<20} {:>8.3} {chance:>6} {p:>7} {mark} {most}", cut(&row.name, 20), row.distance)
 }
 
 fn probability(p: f64) -> String {

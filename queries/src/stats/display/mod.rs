@@ -152,7 +152,8 @@ fn write_finding(f: &mut Formatter<'_>, finding: &Finding, all: bool) -> fmt::Re
         true => format!(" of {} looked at", grouped(finding.checked)),
         false => String::new(),
     };
-    writeln!(f, "  {} {mark:<7} {:<22} {count}{of}", finding.code, finding.name)?;
+    let head = format!("  {} {mark:<7} {:<22} {count}{of}", finding.code, finding.name);
+    writeln!(f, "{}", head.trim_end())?;
     writeln!(f, "{}", wrap(&finding.message, 6))?;
     if !finding.episode_ids.is_empty() {
         let ids: Vec<String> = finding.episode_ids.iter().map(i64::to_string).collect();

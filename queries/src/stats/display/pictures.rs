@@ -3,7 +3,7 @@
 use std::fmt::{self, Formatter};
 
 use super::super::{Coverage, DatasetStats, Stick};
-use super::draw::{COLUMNS, cut, grouped, percent, shade};
+use super::draw::{COLUMNS, cut, grouped, percent, shade, tone};
 
 /// Columns of a cell of a stick map: characters are twice as high as wide.
 const CELL: usize = 2;
@@ -34,7 +34,8 @@ impl DatasetStats {
     pub(super) fn write_coverage(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (place, coverage) in self.coverage.iter().enumerate() {
             let name = cut(coverage.map.as_deref().unwrap_or("(no map)"), 24);
-            writeln!(f, "\ncoverage of {name}: {} steps, cells of {} x {0}", grouped(coverage.steps), coverage.cell)?;
+            let (steps, cell) = (grouped(coverage.steps), coverage.cell);
+            writeln!(f, "\ncoverage of {name}: {steps} steps, cells of {cell} x {cell}")?;
             let (visited, concentration) = (percent(coverage.visited), percent(coverage.concentration));
             writeln!(f, "  {visited} of its cells visited; the most visited tenth has {concentration} of the steps")?;
             if place < MAPS {
@@ -70,6 +71,9 @@ fn map(coverage: &Coverage) -> Vec<String> {
             cells[row / (2 * across)][column / across] += count;
         }
     }
-    let most = cells.iter().flatten().copied().max().unwrap_or(0);
-    cells.iter().rev().map(|row| row.iter().map(|count| shade(*count, most)).collect()).collect()
+    let mut counts: Vec<u64> = cells.iter().flatten().copied().filter(|count| *count > 0).collect();
+    counts.sort_unstable();
+    // A spot where everybody waits must not leave the rest of the map pale.
+    let most = counts.get(counts.len() * 49 / 50).copied().unwrap_or(0);
+    cells.iter().rev().map(|row| row.iter().map(|count| tone(*count, most)).collect()).collect()
 }
