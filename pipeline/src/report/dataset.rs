@@ -46,8 +46,8 @@ fn tiles(stats: &DatasetStats) -> String {
     let warnings = stats.findings.len() - errors;
     let mut tiles = vec![
         (number(stats.hours), "hours of play".to_owned()),
-        (stats.episodes.to_string(), "episodes".to_owned()),
-        (stats.steps.to_string(), format!("steps; frames: {}", stats.frames.as_deref().unwrap_or("none stored"))),
+        (grouped(stats.episodes), "episodes".to_owned()),
+        (grouped(stats.steps), format!("steps; frames: {}", stats.frames.as_deref().unwrap_or("none stored"))),
         (percent(stats.rates.idle), "of the steps without input".to_owned()),
         (errors.to_string(), format!("kinds of error, {warnings} of warning")),
     ];
@@ -205,7 +205,7 @@ fn coverage(stats: &DatasetStats) -> Result<String> {
              steps &middot; {3} of its cells visited &middot; the most visited tenth has {4} of the steps</figcaption></figure>",
             Text(name),
             data_uri("image/png", &map.png),
-            coverage.steps,
+            grouped(coverage.steps),
             percent(coverage.visited),
             percent(coverage.concentration)
         );
@@ -283,6 +283,15 @@ fn wrapped(text: &str) -> String {
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// Digits in threes.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let lead = digits.len() % 3;
+    let threes = digits.as_bytes()[lead..].chunks(3).map(|three| String::from_utf8_lossy(three).into_owned());
+    let lead = (lead > 0).then(|| digits[..lead].to_owned());
+    lead.into_iter().chain(threes).collect::<Vec<_>>().join(",")
 }
 
 /// A number with few digits.

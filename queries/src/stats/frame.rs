@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use playhouse_schemas::{ActionSpace, Kind};
 use polars::prelude::{
-    DataFrame, DataType, Expr, IntoLazy, LazyFrame, PlRefPath, PolarsError, ScanArgsParquet, coalesce, col, lit,
+    DataFrame, DataType, Expr, IntoLazy, LazyFrame, NULL, PlRefPath, PolarsError, ScanArgsParquet, coalesce, col, lit,
+    when,
 };
 
 use crate::error::{Error, Result};
@@ -47,7 +48,8 @@ pub(super) fn episodes(root: &Path, files: &[PathBuf], actions: &ActionSpace) ->
     columns.extend(COLUMNS[TEXTS..].iter().map(|name| number(name)));
     columns.extend(presses.iter().map(|name| number(name)));
     let all = presses.iter().fold(lit(0.0), |sum, name| sum + col(name.as_str()));
-    let seconds = col("num_steps") / col("hz");
+    // A rate that cannot be has no seconds: it would make the hours of a whole dataset infinite.
+    let seconds = when(col("hz").gt(lit(0.0))).then(col("num_steps") / col("hz")).otherwise(lit(NULL));
     let frame = scan(root, files)?.select(columns).with_columns([
         seconds.clone().alias("seconds"),
         (seconds.clone() / lit(3600.0)).alias("hours"),

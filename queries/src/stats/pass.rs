@@ -82,7 +82,9 @@ pub(super) fn run<'a>(
         true => plan.surveys[i].steps.rows,
         false => index.parts[i].episodes.clone().filter(|&row| plan.counts(row)).map(|row| index.steps[row]).sum(),
     };
-    let total = parts.iter().map(rows).sum();
+    let images = index.parts.iter().filter(|part| part.frames.is_some()).flat_map(|part| part.episodes.clone());
+    let images = images.filter(|row| plan.pictures.contains(row)).map(|row| index.steps[row]);
+    let total = parts.iter().map(rows).chain(images).sum();
     let threads = options.threads.clamp(1, parts.len().max(1));
     let shared =
         Shared { index, plan, actions, options, parts, next: AtomicUsize::new(0), done: AtomicU64::new(0), total };
@@ -127,7 +129,9 @@ impl Shared<'_> {
         if let Some(frames) = &part.frames {
             let file = RowFile::open(frames, Table::Frames, self.actions, true)?;
             let ranges = aligned.then(|| self.ranges(part));
-            self.frames(&file, part, ranges.as_deref(), &ids, found)?;
+            if !self.frames(&file, part, ranges.as_deref(), &ids, found)? {
+                self.frames(&file, part, None, &ids, found)?;
+            }
             let in_step = |row: &usize| {
                 let whole =
                     |sequence: &Sequence| sequence.first.is_none() && sequence.surplus(self.index.steps[*row]) == 0;
@@ -144,7 +148,7 @@ impl Shared<'_> {
                 let rows = self.index.rows_of(part, row);
                 found.pictured += 1;
                 let hz = self.index.hz.get(row).copied().unwrap_or(0.0);
-                if let Some(still) = frozen(&steps, &file, self.actions, rows, hz, &|| self.tick(0, "frames"))? {
+                if let Some(still) = frozen(&steps, &file, self.actions, rows, hz, &|rows| self.tick(rows, "images"))? {
                     found.frozen.insert(row, still);
                 }
             }
@@ -212,7 +216,8 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// Follows the ids and times of `frames`, without the images.
+    /// Follows the ids and times of `frames`, without the images; false (and nothing kept) if the rows of the ranges are
+    /// those of other episodes.
     fn frames(
         &self,
         file: &RowFile,
@@ -220,24 +225,28 @@ impl Shared<'_> {
         ranges: Option<&[Range<u64>]>,
         ids: &HashMap<i64, usize>,
         found: &mut Found,
-    ) -> Result<()> {
-        let looked_at = |row: &usize| ranges.is_none() || self.plan.counts(*row);
-        for row in part.episodes.clone().filter(looked_at) {
-            found.frames.entry(row).or_default();
-        }
+    ) -> Result<bool> {
+        let looked_at = |row: usize| ranges.is_none() || self.plan.counts(row);
+        let mut frames: BTreeMap<usize, Sequence> =
+            part.episodes.clone().filter(|row| looked_at(*row)).map(|row| (row, Sequence::default())).collect();
+        let mut strangers: BTreeMap<i64, u64> = BTreeMap::new();
         for batch in file.batches(&["episode_id", "t"], ranges, BATCH_ROWS)? {
             let batch = batch?;
             let columns = Columns { path: file.path(), batch: &batch };
-            let (episode_ids, times) = (columns.ids()?, columns.times()?);
-            for i in 0..episode_ids.len() {
-                match ids.get(&episode_ids.value(i)).filter(|row| looked_at(row)) {
-                    Some(row) => found.frames.entry(*row).or_default().push(i64::from(times.value(i))),
-                    None => *found.frame_strangers.entry(episode_ids.value(i)).or_default() += 1,
+            for (id, t) in columns.ids()?.values().iter().zip(columns.times()?.values()) {
+                match ids.get(id).map(|row| frames.get_mut(row)) {
+                    Some(Some(sequence)) => sequence.push(i64::from(*t)),
+                    None if ranges.is_none() => *strangers.entry(*id).or_default() += 1,
+                    _ => return Ok(false),
                 }
             }
             self.tick(0, "frames")?;
         }
-        Ok(())
+        found.frames.extend(frames);
+        for (id, rows) in strangers {
+            *found.frame_strangers.entry(id).or_default() += rows;
+        }
+        Ok(true)
     }
 
     fn tick(&self, rows: u64, what: &str) -> Result<()> {

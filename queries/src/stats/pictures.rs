@@ -31,7 +31,7 @@ pub(super) fn frozen(
     actions: &ActionSpace,
     rows: Range<u64>,
     hz: f64,
-    tick: &dyn Fn() -> Result<()>,
+    tick: &dyn Fn(u64) -> Result<()>,
 ) -> Result<Option<Frozen>> {
     let active = active(steps, actions, rows.clone())?;
     let enough = if hz.is_finite() { ((SECONDS * hz).ceil() as u64).max(STEPS) } else { STEPS };
@@ -55,7 +55,7 @@ pub(super) fn frozen(
             }
             t += 1;
         }
-        tick()?;
+        tick(bytes.len() as u64)?;
     }
     runs.end(t);
     Ok(runs.longest)

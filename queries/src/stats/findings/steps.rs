@@ -40,7 +40,10 @@ pub(in super::super) fn of_steps(index: &Index, layout: &Layout, found: &Found) 
         each(Code::StuckComponent, &|episode| stuck(episode, layout)),
         frozen(index, found),
     ];
-    let typical = length_quantile(&found.tally.lengths, 0.99);
+    // Of the steps that lead anywhere: a player who waits says nothing about how fast they run.
+    let mut moving = found.tally.lengths.clone();
+    moving[0] = 0;
+    let typical = length_quantile(&moving, 0.99);
     all.push(each(Code::Teleport, &|episode| teleport(episode, typical)));
     all.into_iter().flatten().collect()
 }
@@ -110,8 +113,7 @@ fn stuck(episode: &EpisodeTally, layout: &Layout) -> Option<(f64, String)> {
 fn teleport(episode: &EpisodeTally, typical: Option<f32>) -> Option<(f64, String)> {
     let (way, t) = episode.jump?;
     let typical = typical?;
-    let far = way > TELEPORT * typical && typical > f32::MIN_POSITIVE;
-    far.then(|| {
+    (way > TELEPORT * typical).then(|| {
         (f64::from(way), format!("the step to t {t} leads {way:.1} far; 99% of steps lead at most {typical:.2}"))
     })
 }
