@@ -1,6 +1,6 @@
 //! Episodes by map, player and so on, and how they end.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 
 use polars::prelude::{DataFrame, col, len};
@@ -65,24 +65,23 @@ pub(super) fn outcomes(root: &Path, episodes: &DataFrame, by: &'static str) -> R
     let counted = frame::collect(root, groups)?;
     let (of, outcome) = (frame::texts(&counted, by)?, frame::texts(&counted, "outcome")?);
     let counts = frame::numbers(&counted, "episodes")?;
-    let mut totals: BTreeMap<Option<String>, f64> = BTreeMap::new();
+    let mut totals: HashMap<Option<String>, f64> = HashMap::new();
     for (of, n) in of.iter().zip(&counts) {
         *totals.entry(of.clone()).or_default() += n;
     }
-    let rows = of.into_iter().zip(outcome).zip(counts).map(|((of, outcome), n)| {
+    let mut rows: Vec<(f64, Outcome)> = Vec::with_capacity(of.len());
+    for ((of, outcome), n) in of.into_iter().zip(outcome).zip(counts) {
         let total = totals.get(&of).copied().unwrap_or(n);
         let interval = wilson_interval(n as i64, total as i64);
-        Outcome { of, outcome, episodes: n as u64, share: n / total, interval }
-    });
-    let mut rows: Vec<Outcome> = rows.collect();
-    if rows.iter().all(|row| row.outcome.is_none()) {
+        rows.push((total, Outcome { of, outcome, episodes: n as u64, share: n / total, interval }));
+    }
+    if rows.iter().all(|(_, row)| row.outcome.is_none()) {
         return Ok(Vec::new());
     }
     // Who played most stands first.
-    let total = |of: &Option<String>| totals.get(of).copied().unwrap_or(0.0);
-    rows.sort_by(|a, b| {
-        let size = total(&b.of).total_cmp(&total(&a.of));
-        size.then_with(|| (&a.of, b.episodes, &a.outcome).cmp(&(&b.of, a.episodes, &b.outcome)))
+    rows.sort_by(|(all, a), (more, b)| {
+        let names = || (&a.of, b.episodes, &a.outcome).cmp(&(&b.of, a.episodes, &b.outcome));
+        more.total_cmp(all).then_with(names)
     });
-    Ok(rows)
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
 }

@@ -42,7 +42,7 @@ impl DatasetStats {
     /// What the distributions of actions and positions rest on, in a sentence.
     pub fn basis_text(&self) -> String {
         let basis = &self.basis;
-        match basis.seed {
+        let read = match basis.seed {
             None => "every step was read".to_owned(),
             Some(seed) => format!(
                 "actions and positions: a sample of {} of {} episodes ({} steps), seed {seed}; ± is half a 95% interval \
@@ -51,6 +51,11 @@ impl DatasetStats {
                 grouped(self.episodes),
                 grouped(basis.steps)
             ),
+        };
+        match basis.suspect_parts {
+            0 => read,
+            1 => format!("{read}; the footers of 1 part contradict the index"),
+            n => format!("{read}; the footers of {n} parts contradict the index"),
         }
     }
 
