@@ -53,7 +53,7 @@ pub enum Command {
     Run(RunArgs),
     /// Ask a question of stage outputs, datasets, runs, metrics and checkpoints
     Sql(SqlArgs),
-    /// Describe a dataset: shape, distributions, oddities
+    /// Describe a dataset: distributions, faults, outliers, and in what it differs from another
     Stats(StatsArgs),
     /// Bring recorded gameplay into a dataset
     Import(ImportArgs),
@@ -175,15 +175,15 @@ pub struct SqlArgs {
 Examples:
   playhouse stats human/
   playhouse stats human/ --full --html human.html    every step, and a page with pictures
-  playhouse stats play --json                        the newest output of the stage `play`; --keys explains it
-  playhouse stats human/ --check --allow PH201       for CI: status 1 if the data contradicts itself
+  playhouse stats play --json                        of the stage `play`; --keys explains it
+  playhouse stats human/ --check --allow PH201       for CI
   playhouse stats new/ --against human/ --max-drift 0.1
 
-Of a large dataset the index (every episode) and all footers are read, and the steps of a sample of episodes; what is
-estimated from the sample has its error beside it. --full reads every step.
+Of a large dataset it reads the index (every episode), all footers, and the steps of a sample
+of episodes. What is estimated from the sample has its error beside it.
 
-Exit status: 1 with --check if there is an error (PH1xx) or a finding that --deny names, and with --max-drift if a
-difference that is not chance is larger.")]
+Exit status 1: with --check, if there is an error (PH1xx) or a finding that --deny names; with
+--max-drift, if a difference is larger and not chance.")]
 pub struct StatsArgs {
     /// A dataset folder, or a stage whose output is one
     #[arg(required_unless_present_any = ["codes", "keys"])]

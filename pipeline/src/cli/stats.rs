@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use playhouse_queries::stats::{self, Code, Described, Drift, Finding, Options, Severity, Watch};
+use anyhow::{Context as _, Result, anyhow, bail};
+use playhouse_queries::stats::{self, Code, DatasetStats, Described, Drift, Finding, Options, Severity, Watch};
+use serde::Serialize;
 
 use super::args::StatsArgs;
 use super::text::visible;
@@ -52,17 +53,25 @@ fn describe(context: &Context, args: &StatsArgs, dataset: &str) -> Result<Descri
         threads: context.threads,
         watch: &watch,
     };
-    Ok(stats::describe(&root, &options)?)
+    stats::describe(&root, &options).map_err(|error| match error {
+        playhouse_queries::Error::Cancelled => anyhow!("interrupted; nothing was written"),
+        other => other.into(),
+    })
+}
+
+/// All that is printed as JSON.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    stats: &'a DatasetStats,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<&'a Drift>,
 }
 
 fn print(context: &mut Context, args: &StatsArgs, described: &Described, drift: Option<&Drift>) -> Result<()> {
     let stats = &described.stats;
     if args.json {
-        let mut value = serde_json::to_value(stats)?;
-        if let (Some(fields), Some(drift)) = (value.as_object_mut(), drift) {
-            fields.insert("drift".to_owned(), serde_json::to_value(drift)?);
-        }
-        return json(context.out, &value);
+        return json(context.out, &Whole { stats, drift });
     }
     // Who asks for a comparison knows the datasets.
     match drift {
