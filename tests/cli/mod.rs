@@ -3,6 +3,7 @@
 //! - `commands`: every command on good input.
 //! - `engine`: caching, resuming, selecting, failing branches, expectations, the matrix, kills.
 //! - `tables`: plain tables of other tools, imported, queried, refused and resumed.
+//! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
@@ -11,3 +12,4 @@ mod commands;
 mod engine;
 mod house;
 mod tables;
+mod stats;

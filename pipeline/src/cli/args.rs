@@ -53,7 +53,7 @@ pub enum Command {
     Run(RunArgs),
     /// Ask a question of stage outputs, datasets, runs, metrics and checkpoints
     Sql(SqlArgs),
-    /// Describe a dataset: shape, distributions, oddities
+    /// Describe a dataset: distributions, faults, outliers, and in what it differs from another
     Stats(StatsArgs),
     /// Bring recorded gameplay into a dataset
     Import(ImportArgs),
@@ -174,16 +174,62 @@ pub struct SqlArgs {
 #[command(after_help = "\
 Examples:
   playhouse stats human/
-  playhouse stats play --json        the newest output of the stage `play`")]
+  playhouse stats human/ --full --html human.html    every step, and a page with pictures
+  playhouse stats play --json                        of the stage `play`; --keys explains it
+  playhouse stats human/ --check --allow PH201       for CI
+  playhouse stats new/ --against human/ --max-drift 0.1
+
+Of a large dataset it reads the index (every episode), all footers, and the steps of a sample
+of episodes. What is estimated from the sample has its error beside it.
+
+Exit status 1: with --check, if there is an error (PH1xx) or a finding that --deny names; with
+--max-drift, if a difference is larger and not chance.")]
 pub struct StatsArgs {
     /// A dataset folder, or a stage whose output is one
-    pub dataset: String,
+    #[arg(required_unless_present_any = ["codes", "keys"])]
+    pub dataset: Option<String>,
     /// Take the stage from this pipeline [default: the one that ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
+    /// Write a page with pictures
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Read every step, not a sample of a large dataset
+    #[arg(long)]
+    pub full: bool,
+    /// Episodes of the sample, at most
+    #[arg(long, value_name = "N", default_value_t = 256, conflicts_with = "full", value_parser = clap::value_parser!(u32).range(2..))]
+    pub sample: u32,
+    /// Decides which episodes are in the sample
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Images compared to find frozen pictures, at most: a number, or `all`
+    #[arg(long, value_name = "N", default_value = "32768", value_parser = pictures)]
+    pub pictures: u64,
+    /// Show in what it differs from another dataset
+    #[arg(long, value_name = "DATASET")]
+    pub against: Option<String>,
+    /// Fail if a difference that is not chance is larger than this distance, 0 to 1
+    #[arg(long, value_name = "DISTANCE", requires = "against")]
+    pub max_drift: Option<f64>,
+    /// Fail if the data contradicts itself
+    #[arg(long)]
+    pub check: bool,
+    /// Let --check fail because of this finding too, as in PH203 or frozen-pictures; repeat for more
+    #[arg(long, value_name = "CODE", requires = "check")]
+    pub deny: Vec<String>,
+    /// Leave this finding out; repeat for more
+    #[arg(long, value_name = "CODE")]
+    pub allow: Vec<String>,
+    /// List what every code means
+    #[arg(long, exclusive = true)]
+    pub codes: bool,
+    /// List what every key of the JSON means
+    #[arg(long, exclusive = true)]
+    pub keys: bool,
 }
 
 /// `playhouse import`
@@ -362,6 +408,14 @@ pub struct CleanArgs {
     /// Say what would go, and keep it
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// A number of images, or `all`.
+fn pictures(text: &str) -> Result<u64, String> {
+    match text {
+        "all" => Ok(u64::MAX),
+        number => number.parse().map_err(|_| "a whole number, or `all`".to_owned()),
+    }
 }
 
 /// `2GiB`, `512MB`, `1000000`: bytes.

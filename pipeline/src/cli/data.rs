@@ -1,4 +1,4 @@
-//! Commands on datasets: `stats`, `import`, `record`, `verify`, `play`.
+//! Commands on datasets: `import`, `record`, `verify`, `play`.
 
 use std::path::PathBuf;
 
@@ -6,25 +6,12 @@ use anyhow::{Context as _, Result, bail};
 use playhouse_schemas::{VerifyOptions, verify_with};
 use toml::{Table, Value};
 
-use super::args::{ImportArgs, PlayArgs, RecordArgs, StatsArgs, VerifyArgs};
-use super::text::visible;
+use super::args::{ImportArgs, PlayArgs, RecordArgs, VerifyArgs};
 use super::{Context, json};
 use crate::engine::Error;
 use crate::engine::store::write_atomically;
 use crate::stages::Outcome;
 use crate::{import, report, stages};
-
-/// `playhouse stats`
-pub(super) fn stats(context: &mut Context, args: &StatsArgs) -> Result<()> {
-    let root = context.dataset(&args.dataset, args.pipeline.as_deref())?;
-    let stats = playhouse_queries::stats::dataset(&root)?;
-    if args.json {
-        json(context.out, &stats)?;
-    } else {
-        writeln!(context.out, "{}", visible(&stats.to_string()))?;
-    }
-    Ok(())
-}
 
 /// `playhouse import`
 pub(super) fn import(context: &mut Context, args: &ImportArgs) -> Result<()> {

@@ -24,6 +24,7 @@ mod evaluate;
 mod housekeeping;
 mod pipeline;
 mod sql;
+mod stats;
 mod text;
 
 use args::{Cli, Command, Global};
@@ -107,7 +108,12 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
     // Commands that look at the flag let Ctrl-C set it; the others end at once, as everywhere.
     if matches!(
         cli.command,
-        Command::Run(_) | Command::Sql(_) | Command::Import(_) | Command::Record(_) | Command::Evaluate(_)
+        Command::Run(_)
+            | Command::Sql(_)
+            | Command::Stats(_)
+            | Command::Import(_)
+            | Command::Record(_)
+            | Command::Evaluate(_)
     ) {
         catch_interrupts()?;
     }
@@ -115,7 +121,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Plan(args) => pipeline::plan(context, args),
         Command::Run(args) => pipeline::run(context, args),
         Command::Sql(args) => sql::sql(context, args),
-        Command::Stats(args) => data::stats(context, &args),
+        Command::Stats(args) => stats::stats(context, &args),
         Command::Import(args) => data::import(context, &args),
         Command::Record(args) => data::record(context, &args),
         Command::Verify(args) => data::verify(context, &args),

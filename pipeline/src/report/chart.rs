@@ -265,6 +265,11 @@ pub fn ranges(title: &str, rows: &[(String, String, [f64; 3], usize)]) -> String
 
 /// A small histogram: one bar a bucket, heights as shares of all steps.
 pub fn histogram(title: &str, labels: &[String], shares: &[f64]) -> String {
+    histogram_of("steps", title, labels, shares)
+}
+
+/// A small histogram: one bar a bucket, heights as shares of all `things`.
+pub fn histogram_of(things: &str, title: &str, labels: &[String], shares: &[f64]) -> String {
     const WIDTH: f64 = 300.0;
     const TOP: f64 = 18.0;
     const PLOT: f64 = 84.0;
@@ -276,7 +281,7 @@ pub fn histogram(title: &str, labels: &[String], shares: &[f64]) -> String {
         let (x, y) = (bar * i as f64, TOP + PLOT - height);
         let _ = write!(
             svg,
-            "<g><title>{}: {:.1}% of steps</title><rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{height:.1}\" rx=\"1.5\" fill=\"var(--s0)\"/>\
+            "<g><title>{}: {:.1}% of {things}</title><rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{height:.1}\" rx=\"1.5\" fill=\"var(--s0)\"/>\
              <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"10.5\">{}</text>\
              <text class=\"soft\" x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\" font-size=\"10.5\">{}</text></g>",
             Text(label),

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use playhouse_arena::{TopDown, top_down};
+use playhouse_queries::stats::Coverage;
 use playhouse_schemas::{Codec, FrameSpec};
 
 /// Pixels of a side, of the map and of the grid that visits are counted on.
@@ -31,18 +32,74 @@ pub fn heatmap<'a>(map: &str, paths: impl Iterator<Item = &'a [[f32; 2]]>) -> Re
             trace(pixel(&view, step[0]), pixel(&view, step[1]), &mut visits);
         }
     }
-    let visits = blur(&visits);
-    let most = visits.iter().copied().fold(0.0, f32::max);
     let mut rgb = view.rgb;
-    for (pixel, &count) in rgb.chunks_exact_mut(3).zip(&visits) {
-        let strength = if count > 0.0 { (1.0 + count).ln() / (1.0 + most).ln() } else { 0.0 };
-        paint(pixel, strength);
-    }
+    let most = warm(&mut rgb, &blur(&visits));
     for start in starts {
         ring(&mut rgb, start);
     }
+    Ok(Heatmap { png: png(&rgb)?, most })
+}
+
+/// Draws the visited cells of a map: over its picture where the arena has such a map, else on their own ground.
+///
+/// # Errors
+/// The picture cannot be encoded.
+pub fn coverage(coverage: &Coverage) -> Result<Heatmap> {
+    let (rows, columns) = (coverage.counts.len(), coverage.counts.first().map_or(0, Vec::len));
+    let (west, south) = (coverage.origin.0 as f32, coverage.origin.1 as f32);
+    let cell = coverage.cell as f32;
+    let (east, north) = (west + columns as f32 * cell, south + rows as f32 * cell);
+    let arena = coverage.map.as_deref().and_then(|map| top_down(map, SIDE).ok());
+    // A map of another game may have the same name.
+    let fits = |v: &TopDown| {
+        west >= v.min[0] - 5.0 && south >= v.min[1] - 5.0 && east <= v.max[0] + 5.0 && north <= v.max[1] + 5.0
+    };
+    let view = arena.filter(fits).unwrap_or_else(|| {
+        let (middle, half) = ([(west + east) / 2.0, (south + north) / 2.0], (east - west).max(north - south) / 2.0);
+        let (min, max) = (middle.map(|m| m - 1.05 * half), middle.map(|m| m + 1.05 * half));
+        TopDown { rgb: vec![38; SIDE * SIDE * 3], min, max }
+    });
+    let mut visits = vec![0f32; SIDE * SIDE];
+    for (row, counts) in coverage.counts.iter().enumerate() {
+        for (column, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let corner = |right: usize, up: usize| {
+                pixel(&view, [west + (column + right) as f32 * cell, south + (row + up) as f32 * cell])
+            };
+            fill(corner(0, 1), corner(1, 0), count as f32, &mut visits);
+        }
+    }
+    let mut rgb = view.rgb;
+    let most = warm(&mut rgb, &blur(&visits));
+    Ok(Heatmap { png: png(&rgb)?, most })
+}
+
+/// Spreads `count` visits evenly over the pixels of a rectangle: one at least.
+fn fill(from: [f32; 2], to: [f32; 2], count: f32, visits: &mut [f32]) {
+    let span = |axis: usize| {
+        let first = from[axis].round().clamp(0.0, (SIDE - 1) as f32) as usize;
+        first..(to[axis].round().clamp(0.0, SIDE as f32) as usize).max(first + 1)
+    };
+    let each = count / (span(0).len() * span(1).len()) as f32;
+    for row in span(1) {
+        for column in span(0) {
+            visits[row * SIDE + column] += each;
+        }
+    }
+}
+
+/// Colours a picture by visits; returns the most of a pixel.
+fn warm(rgb: &mut [u8], visits: &[f32]) -> f32 {
+    let most = visits.iter().copied().fold(0.0, f32::max);
+    for (pixel, &count) in rgb.chunks_exact_mut(3).zip(visits) {
+        let strength = if count > 0.0 { (1.0 + count).ln() / (1.0 + most).ln() } else { 0.0 };
+        paint(pixel, strength);
+    }
+    most
+}
+
+fn png(rgb: &[u8]) -> Result<Vec<u8>> {
     let spec = FrameSpec { width: SIDE as u16, height: SIDE as u16, codec: Codec::Png, resize: None };
-    Ok(Heatmap { png: spec.encode(&rgb)?, most })
+    Ok(spec.encode(rgb)?)
 }
 
 /// Column and row of a position; north is up.

@@ -9,6 +9,8 @@
 //!   page: one file with its style, its script, its pictures
 //! ```
 //!
+//! A page of its own shows the statistics of one dataset ([`dataset()`]).
+//!
 //! Whatever is not given is left out: a pipeline without an arena has a report about its data and its losses.
 
 use std::path::{Path, PathBuf};
@@ -16,11 +18,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use playhouse_schemas::Dataset;
 
+pub use dataset::dataset;
 use page::Text;
 
 mod chart;
 mod clip;
 mod data;
+mod dataset;
 mod evaluation;
 mod heatmap;
 mod page;

@@ -116,3 +116,28 @@ fn the_player_shows_one_episode_and_names_what_exists() {
     let error = player(dir.path(), 9).unwrap_err().to_string();
     assert!(error.contains("has no episode 9; its ids lie between 3 and 4"), "{error}");
 }
+
+#[test]
+fn the_page_of_a_dataset_shows_its_statistics() {
+    use playhouse_queries::stats::{Options, describe, drift};
+    let dir = tempfile::tempdir().unwrap();
+    let described = ["skygarden", "canyon"].map(|map| {
+        let settings = format!("map = '{map}'\nepisodes = 25\nframes = 'none'").parse().unwrap();
+        record_into(&dir.path().join(map), &settings, 1, 2, &Silent).unwrap();
+        describe(&dir.path().join(map), &Options::default()).unwrap()
+    });
+    let difference = drift(&described[0], &described[1]);
+    let html = dataset(&described[0].stats, Some(&difference)).unwrap();
+    assert_well_formed(&html);
+    assert_self_contained(&html);
+    for part in ["Findings", "Differences", "How episodes end, by map", "What players press", "Where players were"] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(html.contains("PH201") && html.contains("constant-component") && html.contains("canyon"));
+    assert_eq!(html.matches("class=\"map\"").count(), 1);
+    // One cell of each stick map for every pair of buckets.
+    assert_eq!(html.matches("fill=\"var(--grid)\"").count(), 2 * 11 * 11);
+    let alone = dataset(&described[1].stats, None).unwrap();
+    assert_well_formed(&alone);
+    assert!(!alone.contains("Differences"));
+}

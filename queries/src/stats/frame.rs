@@ -2,35 +2,66 @@
 
 use std::path::{Path, PathBuf};
 
+use playhouse_schemas::{ActionSpace, Kind};
 use polars::prelude::{
-    DataFrame, DataType, Expr, IntoLazy, LazyFrame, PlRefPath, PolarsError, ScanArgsParquet, coalesce, col, lit,
+    DataFrame, DataType, Expr, IntoLazy, LazyFrame, NULL, PlRefPath, PolarsError, ScanArgsParquet, coalesce, col, lit,
+    when,
 };
 
 use crate::error::{Error, Result};
 
-/// The columns of `episodes` that the statistics use.
-const TEXTS: [&str; 6] = ["source", "map", "player", "policy", "outcome", "action_source"];
-const NUMBERS: [&str; 6] = ["num_steps", "hz", "idle_fraction", "distance", "action_entropy", "longest_repeat"];
+/// The columns of `episodes` that the statistics use, beside `presses_<button>`.
+pub(super) const COLUMNS: [&str; 15] = [
+    "episode_id",
+    "action_hash",
+    "source",
+    "map",
+    "player",
+    "policy",
+    "outcome",
+    "action_source",
+    "num_steps",
+    "hz",
+    "idle_fraction",
+    "distance",
+    "action_entropy",
+    "mean_stick_deflection",
+    "longest_repeat",
+];
+/// Of these, the ids; the texts; the rest are numbers.
+const IDS: usize = 2;
+const TEXTS: usize = 8;
 
-/// One row an episode: the index with plain types, and `seconds`, `hours`, `speed`, `repeat_fraction`, `played_by`.
-pub(super) fn episodes(root: &Path, files: &[PathBuf]) -> Result<DataFrame> {
-    let text = |name: &str| col(name).cast(DataType::String);
+/// Columns `presses_<button>` of `episodes`.
+pub(super) fn press_columns(actions: &ActionSpace) -> impl Iterator<Item = String> {
+    let buttons = actions.components.iter().filter(|c| c.kind == Kind::Button);
+    buttons.map(|c| format!("presses_{}", c.name))
+}
+
+/// One row an episode: the index with plain types, and `seconds`, `hours`, `speed`, `repeat_fraction`, `played_by`,
+/// `presses` (of all buttons, a minute).
+pub(super) fn episodes(root: &Path, files: &[PathBuf], actions: &ActionSpace) -> Result<DataFrame> {
     let number = |name: &str| col(name).cast(DataType::Float64);
-    let mut columns: Vec<Expr> = vec![col("episode_id"), col("action_hash")];
-    columns.extend(TEXTS.map(text));
-    columns.extend(NUMBERS.map(number));
-    let seconds = col("num_steps") / col("hz");
+    let presses: Vec<String> = press_columns(actions).collect();
+    let mut columns: Vec<Expr> = COLUMNS[..IDS].iter().map(|name| col(*name)).collect();
+    columns.extend(COLUMNS[IDS..TEXTS].iter().map(|name| col(*name).cast(DataType::String)));
+    columns.extend(COLUMNS[TEXTS..].iter().map(|name| number(name)));
+    columns.extend(presses.iter().map(|name| number(name)));
+    let all = presses.iter().fold(lit(0.0), |sum, name| sum + col(name.as_str()));
+    // A rate that cannot be has no seconds: it would make the hours of a whole dataset infinite.
+    let seconds = when(col("hz").gt(lit(0.0))).then(col("num_steps") / col("hz")).otherwise(lit(NULL));
     let frame = scan(root, files)?.select(columns).with_columns([
         seconds.clone().alias("seconds"),
         (seconds.clone() / lit(3600.0)).alias("hours"),
-        (col("distance") / seconds).alias("speed"),
+        (col("distance") / seconds.clone()).alias("speed"),
         (col("longest_repeat") / col("num_steps")).alias("repeat_fraction"),
+        (all / seconds * lit(60.0)).alias("presses"),
         coalesce(&[col("player"), col("policy")]).alias("played_by"),
     ]);
     collect(root, frame)
 }
 
-pub(super) fn scan(root: &Path, files: &[PathBuf]) -> Result<LazyFrame> {
+fn scan(root: &Path, files: &[PathBuf]) -> Result<LazyFrame> {
     let paths = files.iter().map(|file| PlRefPath::try_from_path(file)).collect::<Result<Vec<_>, _>>();
     let options = ScanArgsParquet { glob: false, ..Default::default() };
     paths.and_then(|paths| LazyFrame::scan_parquet_files(paths.into(), options)).map_err(|e| failed(root, &e))
@@ -57,7 +88,7 @@ pub(super) fn optional_numbers(frame: &DataFrame, column: &str) -> Result<Vec<Op
 
 /// A column of ids, row by row.
 pub(super) fn ids(frame: &DataFrame, column: &str) -> Result<Vec<i64>> {
-    let column = frame.column(column).and_then(|c| Ok(c.i64()?.iter().flatten().collect()));
+    let column = frame.column(column).and_then(|c| Ok(c.i64()?.iter().map(Option::unwrap_or_default).collect()));
     column.map_err(|e| internal(&e))
 }
 
@@ -72,8 +103,17 @@ pub(super) fn sum(frame: &DataFrame, column: &str) -> Result<f64> {
     Ok(numbers(frame, column)?.iter().sum())
 }
 
+/// Columns and types are checked before Polars sees a file: what it cannot read is damaged.
 fn failed(root: &Path, error: &PolarsError) -> Error {
-    Error::data(root, format!("{error}; `playhouse verify` names what is damaged"))
+    let reason = match error {
+        PolarsError::IO { error, .. } => error.to_string(),
+        PolarsError::ComputeError(_) | PolarsError::SchemaMismatch(_) | PolarsError::ColumnNotFound(_) => {
+            "a page or footer cannot be decoded".to_owned()
+        }
+        other => return internal(other),
+    };
+    let message = format!("the table `episodes` is not readable ({reason}); `playhouse verify` names what is damaged");
+    Error::data(root, message)
 }
 
 fn internal(error: &PolarsError) -> Error {

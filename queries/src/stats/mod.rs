@@ -1,36 +1,87 @@
-//! The shape of a dataset, the distributions of what people did in it, and what is odd about it.
+//! The shape of a dataset, the distributions of what people did in it, what contradicts itself, and what is odd.
 //!
 //! ```text
-//!   episodes/*.parquet ──> one row an episode: size, lengths, outcomes, players, idleness, oddities
-//!   steps/*.parquet    ──> one pass over the action columns: how often every value of every component was chosen
+//!   episodes/*.parquet ──> Polars: one row an episode ──> sizes, lengths, outcomes, outliers          all episodes, exact
+//!   every footer       ──> row counts, least and greatest values ──> faults, constant components      all rows, exact
+//!   steps/*.parquet    ──> a sample of whole episodes, or (full) all: Tally on several threads
+//!                             ──> components, sticks, coverage, faults                     with errors, or exact
+//!   frames/*.parquet   ──> their t beside the steps' ──> faults;  some of their images ──> frozen pictures
 //! ```
 //!
-//! Polars does the reading and the grouping. The index answers in milliseconds at any size; the pass over the steps is
-//! exact, and left out above [`MAX_STEPS`] rows.
+//! Polars reads the index and does what is a question of tables: grouping, ranking, joining. The rows of `steps` go by in
+//! order once, through loops of our own ([`tally`]): a step's count depends on the step before, and a sample needs single
+//! pages of a file, which Parquet's page index gives and a table scan does not.
+//!
+//! A sample is drawn by hash from a seed and each episode's id, so the same dataset gives the same numbers. Its errors take
+//! the episode, not the step, as what was drawn: see [`Share`].
 
+mod coverage;
 mod display;
+mod drift;
+mod estimate;
+mod findings;
 mod frame;
+mod grid;
+mod groups;
 mod histogram;
-mod oddities;
+mod index;
+mod keys;
+mod layout;
+mod outliers;
+mod part;
+mod pass;
+mod pictures;
+mod plan;
+mod sequence;
+mod tally;
+mod usage;
+mod watch;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use playhouse_schemas::{ActionSpace, Codec, Kind};
-use polars::prelude::{DataFrame, col, len, lit};
+use playhouse_schemas::Codec;
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::files::{TableFiles, dataset_tables};
-use crate::functions::wilson_interval;
 
+pub use coverage::Coverage;
+pub use display::{codes, keys};
+pub use drift::{Compared, Difference, Drift, Extreme, drift};
+pub use estimate::Share;
+pub use findings::{Code, Finding, Severity};
+pub use groups::{Group, Outcome};
 pub use histogram::Histogram;
-pub use oddities::Oddity;
+pub use keys::KEYS;
+pub use outliers::{Outlier, Reason};
+pub use usage::{Component, Rates, Stick};
+pub use watch::Watch;
 
-/// Rows of `steps` up to which every action is read.
-pub const MAX_STEPS: u64 = 50_000_000;
+/// How a dataset is described.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Read every step. Without it, of a large dataset a sample of episodes is read.
+    pub full: bool,
+    /// Episodes of that sample at most.
+    pub sample: usize,
+    /// Decides which episodes are drawn.
+    pub seed: u64,
+    /// Frames whose images are compared at most; they are the bulk of a dataset.
+    pub pictures: u64,
+    /// Threads that read.
+    pub threads: usize,
+    /// Told of the progress, asked whether to stop.
+    pub watch: &'a dyn Watch,
+}
 
-/// What [`dataset`] finds.
+impl Default for Options<'_> {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { full: false, sample: 256, seed: 1, pictures: 1 << 15, threads, watch: &() }
+    }
+}
+
+/// What [`dataset`] finds. As JSON its keys are stable; [`KEYS`] says what each means.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DatasetStats {
@@ -48,6 +99,8 @@ pub struct DatasetStats {
     pub frames: Option<String>,
     /// Size on disk of every table.
     pub tables: Vec<TableSize>,
+    /// Which steps were read for what the index does not hold.
+    pub basis: Basis,
     /// Episodes by `source`, `map`, `action_source`, `player` and `policy`.
     pub groups: Vec<Group>,
     /// Lengths of the episodes in seconds.
@@ -60,10 +113,20 @@ pub struct DatasetStats {
     pub idle: Histogram,
     /// Share of an episode that its longest unchanged action fills.
     pub repeat: Histogram,
-    /// How the components of an action are used; empty if the steps were not read.
+    /// Shares of idle and repeated steps.
+    pub rates: Rates,
+    /// How the components of an action are used; empty if no steps were read.
     pub components: Vec<Component>,
-    /// What to look at, the worst first.
-    pub oddities: Vec<Oddity>,
+    /// Where the sticks are.
+    pub sticks: Vec<Stick>,
+    /// Where players were, by map; empty without telemetry.
+    pub coverage: Vec<Coverage>,
+    /// Episodes unlike the others, the most unusual first: a hundred at most.
+    pub outliers: Vec<Outlier>,
+    /// How many there are.
+    pub outliers_total: u64,
+    /// What contradicts itself or should be looked at, errors first.
+    pub findings: Vec<Finding>,
 }
 
 /// Size of a table on disk.
@@ -77,73 +140,69 @@ pub struct TableSize {
     pub bytes: u64,
 }
 
-/// Episodes that share a value of a column.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Group {
-    /// The column of `episodes`.
-    pub column: &'static str,
-    /// Its value; none for null.
-    pub value: Option<String>,
-    /// Number of episodes.
+/// Which steps stand behind the distributions of components, sticks and positions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Basis {
+    /// Whether every step was read; then nothing is an estimate.
+    pub all: bool,
+    /// Episodes counted.
     pub episodes: u64,
-    /// Their hours.
-    pub hours: f64,
+    /// Their steps.
+    pub steps: u64,
+    /// What drew the sample; none if all was read.
+    pub seed: Option<u64>,
+    /// Parts read whole because their footers contradict the index.
+    pub suspect_parts: u64,
+    /// Episodes whose images were compared.
+    pub pictured: u64,
 }
 
-/// How often an outcome occurred among the episodes of a map or a player.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Outcome {
-    /// The map, or the player.
-    pub of: Option<String>,
-    /// The outcome; none where the source does not say.
-    pub outcome: Option<String>,
-    /// Episodes that ended so.
-    pub episodes: u64,
-    /// Their share.
-    pub share: f64,
-    /// Wilson 95% interval of the share.
-    pub interval: (f64, f64),
+/// A dataset's statistics, and the episodes behind them, which [`drift()`] needs.
+pub struct Described {
+    /// The statistics.
+    pub stats: DatasetStats,
+    evidence: drift::Evidence,
 }
 
-/// How one component of the actions is used.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Component {
-    /// The component.
-    pub name: String,
-    /// Steps by value: up and down for a button, the buckets of an axis.
-    pub counts: Vec<u64>,
-    /// Share of the steps away from rest.
-    pub active: f64,
+/// Statistics of the dataset at `root`, as [`describe`] finds them by default.
+///
+/// # Errors
+/// Those of [`describe`].
+pub fn dataset(root: &Path) -> Result<DatasetStats> {
+    Ok(describe(root, &Options::default())?.stats)
 }
 
 /// Statistics of the dataset at `root`.
 ///
 /// # Errors
-/// [`Error::Data`](crate::Error::Data) and [`Error::Dataset`](crate::Error::Dataset), naming the folder or file that is
-/// not readable gameplay.
-pub fn dataset(root: &Path) -> Result<DatasetStats> {
+/// [`Error::Data`](crate::Error::Data) and [`Error::Dataset`](crate::Error::Dataset), naming the folder or file (and the
+/// column) that is not readable gameplay; [`Error::Cancelled`](crate::Error::Cancelled) when told to stop.
+pub fn describe(root: &Path, options: &Options) -> Result<Described> {
     let (dataset, tables) = dataset_tables(root)?;
     let spec = dataset.spec();
     let files = |name: &str| tables.iter().find(|t| t.name == name).map_or(&[][..], |t| t.files.as_slice());
-    let episodes = frame::episodes(root, files("episodes"))?;
-    let steps = frame::sum(&episodes, "num_steps")? as u64;
-    let components = match files("steps") {
-        [] => Vec::new(),
-        _ if steps > MAX_STEPS => Vec::new(),
-        parts => components(root, parts, &spec.actions)?,
-    };
-    let mut oddities = oddities::of_episodes(root, &episodes)?;
-    oddities.extend(oddities::of_components(&components));
-    oddities.sort_by(|a, b| b.episodes.cmp(&a.episodes).then(a.code.cmp(b.code)));
+    let index = index::Index::read(root, &spec.actions, files("episodes"), files("steps"), files("frames"))?;
+    let plan = plan::Plan::new(&index, &spec.actions, options)?;
+    let layout = layout::Layout::of(&spec.actions);
+    let found = pass::run(&index, &plan, &layout, &spec.actions, options)?;
+    let mut outliers = outliers::outliers(&index)?;
+    let mut findings = findings::of_index(root, &index, &plan, &spec.actions, &outliers)?;
+    findings.extend(findings::of_steps(&index, &layout, &found));
+    findings.sort_by(|a, b| (a.code, &a.message).cmp(&(b.code, &b.message)));
+    let outliers_total = outliers.len() as u64;
+    outliers.truncate(outliers::TOLD);
     // As they are stored: widened to doubles, 10.1 would read 10.100000381469727.
-    let mut hz: Vec<f32> = frame::numbers(&episodes, "hz")?.into_iter().map(|hz| hz as f32).collect();
+    let mut hz: Vec<f32> = index.hz.iter().map(|hz| *hz as f32).collect();
     hz.sort_by(f32::total_cmp);
     hz.dedup();
-    Ok(DatasetStats {
+    let episodes = &index.frame;
+    let counted = || usage::counted(&found.tally);
+    let stats = DatasetStats {
         root: root.to_owned(),
-        episodes: episodes.height() as u64,
-        steps,
-        hours: frame::sum(&episodes, "hours")?,
+        episodes: index.ids.len() as u64,
+        steps: index.total_steps(),
+        hours: frame::sum(episodes, "hours")?,
         hz,
         frames: spec.frames.as_ref().map(|f| {
             let codec = match f.codec {
@@ -154,90 +213,33 @@ pub fn dataset(root: &Path) -> Result<DatasetStats> {
             format!("{}x{} {codec}", f.width, f.height)
         }),
         tables: tables.iter().map(table_size).collect(),
-        groups: groups(root, &episodes)?,
-        lengths: Histogram::of("s", &frame::numbers(&episodes, "seconds")?, None),
-        outcomes: outcomes(root, &episodes, "map")?,
-        outcomes_by_player: outcomes(root, &episodes, "played_by")?,
-        idle: Histogram::of("", &frame::numbers(&episodes, "idle_fraction")?, Some((0.0, 1.0))),
-        repeat: Histogram::of("", &frame::numbers(&episodes, "repeat_fraction")?, Some((0.0, 1.0))),
-        components,
-        oddities,
-    })
+        basis: Basis {
+            all: plan.sample.is_none(),
+            episodes: counted().count() as u64,
+            steps: counted().map(|episode| episode.sequence.rows).sum(),
+            seed: plan.sample.as_ref().map(|_| options.seed),
+            suspect_parts: plan.surveys.iter().filter(|survey| survey.suspect).count() as u64,
+            pictured: found.pictured,
+        },
+        groups: groups::groups(root, episodes)?,
+        lengths: Histogram::of("s", &frame::numbers(episodes, "seconds")?, None),
+        outcomes: groups::outcomes(root, episodes, "map")?,
+        outcomes_by_player: groups::outcomes(root, episodes, "played_by")?,
+        idle: Histogram::of("", &frame::numbers(episodes, "idle_fraction")?, Some((0.0, 1.0))),
+        repeat: Histogram::of("", &frame::numbers(episodes, "repeat_fraction")?, Some((0.0, 1.0))),
+        rates: usage::rates(&index, &found.tally)?,
+        components: usage::components(&index, &layout, &found.tally)?,
+        sticks: usage::sticks(&layout, &found.tally),
+        coverage: coverage::coverage(&index, &found.tally),
+        outliers,
+        outliers_total,
+        findings,
+    };
+    let evidence = drift::Evidence::of(&index, &layout, &found.tally)?;
+    Ok(Described { stats, evidence })
 }
 
 fn table_size(table: &TableFiles) -> TableSize {
     let bytes = table.files.iter().filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum();
     TableSize { name: table.name.clone(), files: table.files.len() as u64, bytes }
-}
-
-/// Columns worth a line each, unless every episode has null there.
-const GROUPED: [&str; 5] = ["source", "map", "action_source", "player", "policy"];
-
-fn groups(root: &Path, episodes: &DataFrame) -> Result<Vec<Group>> {
-    let mut groups = Vec::new();
-    for column in GROUPED {
-        let counted = frame::collect(
-            root,
-            frame::lazy(episodes).group_by([col(column)]).agg([len().alias("episodes"), col("hours").sum()]),
-        )?;
-        let names = frame::texts(&counted, column)?;
-        let rows = names.into_iter().zip(frame::numbers(&counted, "episodes")?).zip(frame::numbers(&counted, "hours")?);
-        let mut rows: Vec<Group> =
-            rows.map(|((value, n), hours)| Group { column, value, episodes: n as u64, hours }).collect();
-        if rows.iter().any(|group| group.value.is_some()) {
-            rows.sort_by(|a, b| b.episodes.cmp(&a.episodes).then(a.value.cmp(&b.value)));
-            groups.append(&mut rows);
-        }
-    }
-    Ok(groups)
-}
-
-fn outcomes(root: &Path, episodes: &DataFrame, by: &'static str) -> Result<Vec<Outcome>> {
-    let groups = frame::lazy(episodes).group_by([col(by), col("outcome")]).agg([len().alias("episodes")]);
-    let counted = frame::collect(root, groups)?;
-    let (of, outcome) = (frame::texts(&counted, by)?, frame::texts(&counted, "outcome")?);
-    let counts = frame::numbers(&counted, "episodes")?;
-    let mut totals: BTreeMap<Option<String>, f64> = BTreeMap::new();
-    for (of, n) in of.iter().zip(&counts) {
-        *totals.entry(of.clone()).or_default() += n;
-    }
-    let rows = of.into_iter().zip(outcome).zip(counts).map(|((of, outcome), n)| {
-        let total = totals.get(&of).copied().unwrap_or(n);
-        let interval = wilson_interval(n as i64, total as i64);
-        Outcome { of, outcome, episodes: n as u64, share: n / total, interval }
-    });
-    let mut rows: Vec<Outcome> = rows.collect();
-    if rows.iter().all(|row| row.outcome.is_none()) {
-        return Ok(Vec::new());
-    }
-    rows.sort_by(|a, b| (&a.of, b.episodes, &a.outcome).cmp(&(&b.of, a.episodes, &b.outcome)));
-    Ok(rows)
-}
-
-/// One pass over the action columns: for every value of every component, the steps that chose it.
-fn components(root: &Path, steps: &[PathBuf], space: &ActionSpace) -> Result<Vec<Component>> {
-    let mut counts = vec![len().alias("steps")];
-    for component in &space.components {
-        match component.kind {
-            Kind::Button => counts.push(col(component.name.as_str()).sum().alias(format!("{}#1", component.name))),
-            Kind::Axis => counts.extend((0..component.cardinality).map(|value| {
-                let chosen = col(component.name.as_str()).eq(lit(value));
-                chosen.sum().alias(format!("{}#{value}", component.name))
-            })),
-        }
-    }
-    let counted = frame::collect(root, frame::scan(root, steps)?.select(counts))?;
-    let steps = frame::sum(&counted, "steps")? as u64;
-    let mut components = Vec::with_capacity(space.len());
-    for component in &space.components {
-        let count = |value: u8| frame::sum(&counted, &format!("{}#{value}", component.name)).map(|n| n as u64);
-        let counts = match component.kind {
-            Kind::Button => count(1).map(|down| vec![steps.saturating_sub(down), down]),
-            Kind::Axis => (0..component.cardinality).map(count).collect(),
-        }?;
-        let at_rest = counts[usize::from(component.neutral())];
-        let active = (steps - at_rest.min(steps)) as f64 / steps.max(1) as f64;
-        components.push(Component { name: component.name.clone(), counts, active });
-    }
-    Ok(components)
 }
