@@ -24,7 +24,9 @@ pub mod functions;
 pub mod library;
 mod output;
 mod params;
+mod scan_progress;
 mod session;
+mod split;
 mod statement;
 pub mod stats;
 mod table;
@@ -32,5 +34,7 @@ mod yielding;
 
 pub use error::{Error, Position, Result};
 pub use params::{Params, Value};
+pub use scan_progress::{ScanProgress, Watch};
 pub use session::{Rows, Session, SessionOptions, TableInfo};
+pub use split::statement_end;
 pub use statement::{Inspection, inspect};

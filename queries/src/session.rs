@@ -1,11 +1,12 @@
 //! A session: tables, functions and limits, and the questions asked of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -28,6 +29,7 @@ use crate::files::{dataset_tables, parquet_files};
 use crate::functions;
 use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
+use crate::scan_progress::{ScanProgress, Watch};
 use crate::statement::{position_of, prepare};
 use crate::table::ParquetTable;
 use crate::yielding::YieldAboveJoins;
@@ -55,6 +57,8 @@ pub struct SessionOptions {
     pub memory_limit: Option<usize>,
     /// Asked every 50 ms while a query runs; true ends it with [`Error::Cancelled`].
     pub stop: Option<Stop>,
+    /// Told about every 50 ms how far the running query has come.
+    pub watch: Option<Watch>,
 }
 
 impl fmt::Debug for SessionOptions {
@@ -63,6 +67,7 @@ impl fmt::Debug for SessionOptions {
             .field("threads", &self.threads)
             .field("memory_limit", &self.memory_limit)
             .field("stop", &self.stop.is_some())
+            .field("watch", &self.watch.is_some())
             .finish()
     }
 }
@@ -82,6 +87,7 @@ pub struct Session {
     runtime: Background,
     memory_limit: Option<usize>,
     stop: Option<Stop>,
+    watch: Option<Watch>,
 }
 
 /// How long a session that ends waits for its threads.
@@ -144,7 +150,8 @@ impl Session {
             .build();
         let context = SessionContext::new_with_state(state);
         functions::register_all(&context);
-        Ok(Self { context, runtime, memory_limit: options.memory_limit, stop: options.stop.clone() })
+        let SessionOptions { memory_limit, stop, watch, .. } = options.clone();
+        Ok(Self { context, runtime, memory_limit, stop, watch })
     }
 
     /// Registers the tables of a dataset folder as `schema.episodes`, `schema.steps`, `schema.frames` and one table for
@@ -196,7 +203,7 @@ impl Session {
     /// [`Error::UnknownTable`] if there is no such table, [`Error::Cancelled`] if the stop closure says so.
     pub fn alias(&self, name: &str, target: &str) -> Result<()> {
         let reference = TableReference::parse_str(target);
-        let found = self.block(target, self.context.table_provider(reference));
+        let found = self.block(target, None, self.context.table_provider(reference));
         let provider = found.map_err(|e| match e {
             Error::Cancelled => e,
             _ => self.unknown_table(target, None),
@@ -223,6 +230,14 @@ impl Session {
         }
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         tables
+    }
+
+    /// The names of all functions: ours and the engine's, those of rows, groups and windows.
+    pub fn function_names(&self) -> BTreeSet<String> {
+        let state = self.context.state();
+        let (rows, groups, windows) =
+            (state.scalar_functions(), state.aggregate_functions(), state.window_functions());
+        rows.keys().chain(groups.keys()).chain(windows.keys()).chain(state.table_functions().keys()).cloned().collect()
     }
 
     /// Plans `sql` without running it and returns the columns of its result.
@@ -332,6 +347,7 @@ impl Session {
         let context = state.task_ctx();
         let plan = self.plan(sql, params, state)?;
         let schema = plain_schema(&plan.schema());
+        let running = Arc::clone(&plan);
         // Two batches ahead: the query works while the caller looks at a batch, and no further.
         let (mut sender, receiver) = mpsc::channel(2);
         let task = self.runtime.spawn(async move {
@@ -345,7 +361,8 @@ impl Session {
                 }
             }
         });
-        Ok(Rows { session: self, sql: sql.to_owned(), receiver, task: Some(task), schema })
+        let watched = Instant::now();
+        Ok(Rows { session: self, sql: sql.to_owned(), receiver, task: Some(task), schema, plan: running, watched })
     }
 
     fn plan(&self, sql: &str, params: &Params, state: SessionState) -> Result<Arc<dyn ExecutionPlan>> {
@@ -357,7 +374,7 @@ impl Session {
             read_only.verify_plan(&plan)?;
             state.create_physical_plan(&plan).await
         });
-        self.block(sql, async { planned.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))? })
+        self.block(sql, None, async { planned.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))? })
     }
 
     /// Names the first table that does not exist, with its neighbours, before the planner gives up on it.
@@ -384,8 +401,13 @@ impl Session {
         Error::UnknownTable { name: name.to_owned(), near, position }
     }
 
-    /// Waits for `work`, unless the stop closure ends it first.
-    fn block<T, E: Into<DataFusionError>>(&self, sql: &str, work: impl Future<Output = Result<T, E>>) -> Result<T> {
+    /// Waits for `work`, unless the stop closure ends it first; meanwhile the watch is told about `plan`.
+    fn block<T, E: Into<DataFusionError>>(
+        &self,
+        sql: &str,
+        plan: Option<&dyn ExecutionPlan>,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T> {
         self.runtime.block_on(async {
             tokio::pin!(work);
             // Asked before each wait too: a stream of quick batches never waits long enough for the timer.
@@ -395,11 +417,17 @@ impl Session {
                     done = &mut work => {
                         return done.map_err(|e| Error::from_engine(e.into(), sql, self.memory_limit));
                     }
-                    () = tokio::time::sleep(STOP_INTERVAL) => {}
+                    () = tokio::time::sleep(STOP_INTERVAL) => self.tell(plan),
                 }
             }
             Err(Error::Cancelled)
         })
+    }
+
+    fn tell(&self, plan: Option<&dyn ExecutionPlan>) {
+        if let (Some(watch), Some(plan)) = (&self.watch, plan) {
+            watch(&ScanProgress::of(plan));
+        }
     }
 }
 
@@ -418,6 +446,9 @@ pub struct Rows<'a> {
     /// Gone when the query has ended.
     task: Option<JoinHandle<()>>,
     schema: SchemaRef,
+    plan: Arc<dyn ExecutionPlan>,
+    /// When the watch was last told although no batch kept us waiting.
+    watched: Instant,
 }
 
 impl Rows<'_> {
@@ -432,7 +463,12 @@ impl Iterator for Rows<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let task = self.task.as_mut()?;
-        let next = self.session.block(&self.sql, async {
+        // A stream of quick batches never waits long enough to be told of.
+        if self.watched.elapsed() > STOP_INTERVAL {
+            self.watched = Instant::now();
+            self.session.tell(Some(self.plan.as_ref()));
+        }
+        let next = self.session.block(&self.sql, Some(self.plan.as_ref()), async {
             match self.receiver.next().await {
                 Some(batch) => batch.map(Some),
                 // No more rows because the query ended, or because it panicked: the task knows.

@@ -187,7 +187,7 @@ fn a_stop_ends_a_query_that_would_not_end() {
     let dataset = fixture::dataset();
     let begun = Instant::now();
     let stop = Arc::new(move || begun.elapsed() > Duration::from_millis(300));
-    let session = Session::new(&SessionOptions { threads: Some(2), memory_limit: None, stop: Some(stop) }).unwrap();
+    let session = Session::new(&SessionOptions { threads: Some(2), stop: Some(stop), ..Default::default() }).unwrap();
     session.register_dataset("", dataset.path()).unwrap();
     let endless =
         "select sum(p.t * q.t * r.t * s.t) from steps p cross join steps q cross join steps r cross join steps s";
