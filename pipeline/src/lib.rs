@@ -20,6 +20,7 @@
 
 pub mod cli;
 pub mod doctor;
+pub mod editor;
 pub mod engine;
 pub mod env;
 pub mod evaluate;
