@@ -107,6 +107,11 @@ impl Console {
         Self { quiet, bars: std::io::stderr().is_terminal() }
     }
 
+    /// True if there is a screen to draw on, and somebody who wants to see it.
+    pub fn draws(&self) -> bool {
+        self.bars && !self.quiet
+    }
+
     /// A line for the user, unless quiet.
     pub fn line(&self, text: &str) {
         if !self.quiet {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
 /// How far a running query has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,12 +40,14 @@ impl ScanProgress {
     }
 
     fn add(&mut self, plan: &dyn ExecutionPlan) {
-        let metrics = plan.metrics().unwrap_or_default();
-        self.made = self.made.max(metrics.output_rows().unwrap_or(0) as u64);
+        let metrics = plan.metrics();
+        self.made = self.made.max(metrics.as_ref().and_then(MetricsSet::output_rows).unwrap_or(0) as u64);
         let children = plan.children();
-        if children.is_empty() {
+        // What counts nothing is no table: the one row of a query without FROM, or an empty relation.
+        if let Some(metrics) = metrics.filter(|_| children.is_empty()) {
             let scan = Scan::of(&metrics);
-            let rows = plan.partition_statistics(None).ok().and_then(|s| s.num_rows.get_value().copied());
+            let statistics = StatisticsContext::new().compute(plan, &StatisticsArgs::new()).ok();
+            let rows = statistics.and_then(|s| s.num_rows.get_value().copied());
             let total = rows.map(|rows| scan.needed(rows as u64));
             self.read += total.map_or(scan.rows, |total| scan.rows.min(total));
             self.bytes += scan.bytes;

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result, nearest};
 use crate::files::{dataset_tables, parquet_files};
-use crate::functions;
+use crate::functions::{self, Manual};
 use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
 use crate::scan_progress::{ScanProgress, Watch};
@@ -85,6 +85,8 @@ pub struct TableInfo {
 pub struct Session {
     context: SessionContext,
     runtime: Background,
+    /// Where the caller waits. A timer of the workers' own would not ring while all of them are busy.
+    waiting: tokio::runtime::Runtime,
     memory_limit: Option<usize>,
     stop: Option<Stop>,
     watch: Option<Watch>,
@@ -133,6 +135,10 @@ impl Session {
             .build()
             .map_err(|e| Error::Internal(format!("cannot start the query threads: {e}")))?;
         let runtime = Background(Some(runtime));
+        let waiting = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|e| Error::Internal(format!("cannot start the clock: {e}")))?;
         let caches = CacheManagerConfig::default()
             .with_file_metadata_cache(Some(footer_cache()))
             .with_metadata_cache_limit(FOOTER_CACHE);
@@ -151,7 +157,7 @@ impl Session {
         let context = SessionContext::new_with_state(state);
         functions::register_all(&context);
         let SessionOptions { memory_limit, stop, watch, .. } = options.clone();
-        Ok(Self { context, runtime, memory_limit, stop, watch })
+        Ok(Self { context, runtime, waiting, memory_limit, stop, watch })
     }
 
     /// Registers the tables of a dataset folder as `schema.episodes`, `schema.steps`, `schema.frames` and one table for
@@ -238,6 +244,17 @@ impl Session {
         let (rows, groups, windows) =
             (state.scalar_functions(), state.aggregate_functions(), state.window_functions());
         rows.keys().chain(groups.keys()).chain(windows.keys()).chain(state.table_functions().keys()).cloned().collect()
+    }
+
+    /// What there is to know about a function, ours or the engine's; none if there is none of that name, or nothing is
+    /// written about it.
+    pub fn manual(&self, function: &str) -> Option<Manual> {
+        let state = self.context.state();
+        let name = function.to_lowercase();
+        let rows = || state.scalar_functions().get(&name).and_then(|f| f.documentation().cloned());
+        let groups = || state.aggregate_functions().get(&name).and_then(|f| f.documentation().cloned());
+        let windows = || state.window_functions().get(&name).and_then(|f| f.documentation().cloned());
+        Some(Manual::of(&name, &rows().or_else(groups).or_else(windows)?))
     }
 
     /// Plans `sql` without running it and returns the columns of its result.
@@ -408,7 +425,7 @@ impl Session {
         plan: Option<&dyn ExecutionPlan>,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T> {
-        self.runtime.block_on(async {
+        self.waiting.block_on(async {
             tokio::pin!(work);
             // Asked before each wait too: a stream of quick batches never waits long enough for the timer.
             while !self.stop.as_ref().is_some_and(|stop| stop()) {

@@ -48,6 +48,11 @@ impl History {
         Ok(Self { entries, file: Some(path.to_owned()) })
     }
 
+    /// From now on texts are kept for this session alone.
+    pub fn forget_file(&mut self) {
+        self.file = None;
+    }
+
     /// Oldest first.
     pub fn entries(&self) -> &[String] {
         &self.entries

@@ -78,7 +78,7 @@ impl Editor {
         let mut raw = Raw::enter()?;
         let mut screen = Screen::default();
         let mut input = Input::new(self.history.entries());
-        let mut out = io::stderr().lock();
+        let mut out = io::stderr();
         loop {
             // Keys that are there already are obeyed before anything is drawn: a pasted text is drawn once.
             if !self.keys.pending() {

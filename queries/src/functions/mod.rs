@@ -13,7 +13,7 @@ mod wilson;
 mod wilson_high;
 mod wilson_low;
 
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{Documentation, ScalarUDF};
 use datafusion::prelude::SessionContext;
 
 pub(crate) use wilson::interval as wilson_interval;
@@ -27,8 +27,22 @@ pub struct Manual {
     pub syntax: String,
     /// What it computes.
     pub description: String,
+    /// Its arguments and what they mean.
+    pub arguments: Vec<(String, String)>,
     /// A query that shows it.
     pub example: String,
+}
+
+impl Manual {
+    pub(crate) fn of(name: &str, doc: &Documentation) -> Self {
+        Self {
+            name: name.to_owned(),
+            syntax: doc.syntax_example.clone(),
+            description: doc.description.clone(),
+            arguments: doc.arguments.clone().unwrap_or_default(),
+            example: doc.sql_example.clone().unwrap_or_default(),
+        }
+    }
 }
 
 fn all() -> Vec<ScalarUDF> {
@@ -44,15 +58,7 @@ fn all() -> Vec<ScalarUDF> {
 
 /// The functions that Playhouse adds to SQL, by name.
 pub fn manual() -> Vec<Manual> {
-    let pages = all().into_iter().map(|function| {
-        let doc = function.documentation();
-        Manual {
-            name: function.name().to_owned(),
-            syntax: doc.map(|d| d.syntax_example.clone()).unwrap_or_default(),
-            description: doc.map(|d| d.description.clone()).unwrap_or_default(),
-            example: doc.and_then(|d| d.sql_example.clone()).unwrap_or_default(),
-        }
-    });
+    let pages = all().into_iter().filter_map(|function| Some(Manual::of(function.name(), function.documentation()?)));
     pages.collect()
 }
 
@@ -81,6 +87,7 @@ mod tests {
 
     #[test]
     fn every_function_is_documented() {
+        assert_eq!(manual().len(), all().len(), "a function has no documentation");
         for page in manual() {
             assert!(page.syntax.starts_with(&format!("{}(", page.name)), "{}: syntax {:?}", page.name, page.syntax);
             assert!(page.description.len() > 40, "{} has no description", page.name);
