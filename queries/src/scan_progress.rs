@@ -121,7 +121,58 @@ impl Scan {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::path::Path;
+
+    use arrow::array::{ArrayRef, Int32Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+
     use super::*;
+    use crate::{Params, Session, SessionOptions};
+
+    /// A column `t` from 0 to 7,999 in eight row groups of ten pages, and `odd`, which no statistics can prune.
+    fn table(path: &Path) {
+        let t: ArrayRef = Arc::new(Int32Array::from_iter_values(0..8000));
+        let odd: ArrayRef = Arc::new(Int32Array::from_iter_values((0..8000).map(|t| t % 2)));
+        let batch = RecordBatch::try_from_iter([("t", t), ("odd", odd)]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(1000))
+            .set_data_page_row_count_limit(100)
+            .set_write_batch_size(100)
+            .build();
+        let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    #[test]
+    fn a_scan_that_is_over_has_read_all_it_had_to() {
+        let folder = tempfile::tempdir().unwrap();
+        table(&folder.path().join("steps.parquet"));
+        let session = Session::new(&SessionOptions { threads: Some(1), ..Default::default() }).unwrap();
+        session.register_parquet(None, "steps", &folder.path().join("steps.parquet")).unwrap();
+        for (condition, expected) in [
+            ("true", 8000),
+            // Two row groups of eight; of one of them, pages.
+            ("t >= 6500", 2000),
+            // Rows are filtered one by one.
+            ("odd = 1", 8000),
+            ("odd = 1 and t < 1000", 1000),
+        ] {
+            let sql = format!("select sum(t) from steps where {condition}");
+            let mut rows = session.stream(&sql, &Params::new()).unwrap();
+            for batch in &mut rows {
+                batch.unwrap();
+            }
+            let progress = rows.progress();
+            assert_eq!((progress.read, progress.total), (expected, Some(expected)), "{condition}: {progress:?}");
+            assert!(progress.bytes > 0, "{condition}: {progress:?}");
+        }
+        let mut rows = session.stream("select 1", &Params::new()).unwrap();
+        assert_eq!((&mut rows).count(), 1);
+        assert_eq!(rows.progress().total, None, "no table, nothing to read");
+    }
 
     #[test]
     fn pruning_makes_the_work_smaller() {

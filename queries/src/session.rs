@@ -84,7 +84,10 @@ pub struct TableInfo {
 /// SQL over datasets and tables. The calls block; do not make them from inside an async runtime.
 pub struct Session {
     context: SessionContext,
+    threads: usize,
     runtime: Background,
+    /// What waits for threads that were replaced.
+    retired: Vec<std::thread::JoinHandle<()>>,
     /// Where the caller waits. A timer of the workers' own would not ring while all of them are busy.
     waiting: tokio::runtime::Runtime,
     memory_limit: Option<usize>,
@@ -99,6 +102,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// and whoever cancelled its query must not wait for it. Not waiting at all would detach threads while they exit, which
 /// glibc before 2.37 does not survive (its bug 19951).
 struct Background(Option<tokio::runtime::Runtime>);
+
+impl Background {
+    fn start(threads: usize) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("playhouse-query")
+            .thread_stack_size(STACK)
+            .enable_all()
+            .build()
+            .map_err(|e| Error::Internal(format!("cannot start the query threads: {e}")))?;
+        Ok(Self(Some(runtime)))
+    }
+}
 
 impl std::ops::Deref for Background {
     type Target = tokio::runtime::Runtime;
@@ -127,14 +143,7 @@ impl Session {
             .or_else(|| std::thread::available_parallelism().ok().map(NonZeroUsize::get))
             .unwrap_or(1)
             .max(1);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("playhouse-query")
-            .thread_stack_size(STACK)
-            .enable_all()
-            .build()
-            .map_err(|e| Error::Internal(format!("cannot start the query threads: {e}")))?;
-        let runtime = Background(Some(runtime));
+        let runtime = Background::start(threads)?;
         let waiting = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
@@ -157,7 +166,18 @@ impl Session {
         let context = SessionContext::new_with_state(state);
         functions::register_all(&context);
         let SessionOptions { memory_limit, stop, watch, .. } = options.clone();
-        Ok(Self { context, runtime, waiting, memory_limit, stop, watch })
+        Ok(Self { context, threads, runtime, retired: Vec::new(), waiting, memory_limit, stop, watch })
+    }
+
+    /// Gives the session new threads after a query was cancelled: a join or a function that has begun on a large batch
+    /// finishes it first, and would keep the next query waiting. The old threads end in the background.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the threads cannot be started.
+    pub fn renew_threads(&mut self) -> Result<()> {
+        let old = std::mem::replace(&mut self.runtime, Background::start(self.threads)?);
+        self.retired.push(std::thread::spawn(move || drop(old)));
+        Ok(())
     }
 
     /// Registers the tables of a dataset folder as `schema.episodes`, `schema.steps`, `schema.frames` and one table for
@@ -241,8 +261,7 @@ impl Session {
     /// The names of all functions: ours and the engine's, those of rows, groups and windows.
     pub fn function_names(&self) -> BTreeSet<String> {
         let state = self.context.state();
-        let (rows, groups, windows) =
-            (state.scalar_functions(), state.aggregate_functions(), state.window_functions());
+        let (rows, groups, windows) = (state.scalar_functions(), state.aggregate_functions(), state.window_functions());
         rows.keys().chain(groups.keys()).chain(windows.keys()).chain(state.table_functions().keys()).cloned().collect()
     }
 
@@ -448,6 +467,15 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        for thread in self.retired.drain(..) {
+            // It has nothing to say; it ends within the patience that every set of threads gets.
+            let _ = thread.join();
+        }
+    }
+}
+
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tables: Vec<String> = self.tables().into_iter().map(|t| t.name).collect();
@@ -472,6 +500,11 @@ impl Rows<'_> {
     /// The columns of every batch.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// How far the query has come.
+    pub fn progress(&self) -> ScanProgress {
+        ScanProgress::of(self.plan.as_ref())
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) fn columns(rows: &[Vec<String>], indent: &str) -> String {
 /// As [`columns`], with the words of the last column on as many lines as it takes to stay within `width`.
 pub(super) fn wrapped(rows: &[Vec<String>], width: Option<usize>) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widest = |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widest =
+        |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let before: usize = (0..count.saturating_sub(1)).map(|i| widest(i) + 2).sum();
     // A column of single words helps nobody.
     let Some(room) = width.and_then(|width| width.checked_sub(before)).filter(|&room| room >= 20) else {
@@ -114,7 +115,8 @@ mod tests {
 
     #[test]
     fn the_last_column_wraps() {
-        let rows = [vec!["ab".to_owned(), "one two three four five six".to_owned()], vec!["c".to_owned(), "d".to_owned()]];
+        let rows =
+            [vec!["ab".to_owned(), "one two three four five six".to_owned()], vec!["c".to_owned(), "d".to_owned()]];
         assert_eq!(wrapped(&rows, Some(24)), "ab  one two three four\n    five six\nc   d\n");
         assert_eq!(wrapped(&rows, Some(10)), columns(&rows, ""));
         assert_eq!(wrapped(&rows, None), columns(&rows, ""));

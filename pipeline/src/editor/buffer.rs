@@ -146,9 +146,9 @@ impl Buffer {
     /// Back to the last blank, as shells do: a whole `schema.table`.
     pub(super) fn cut_blank_left(&mut self) {
         let before = self.text[..self.cursor].trim_end();
-        let start = before.rfind(char::is_whitespace).map_or(0, |at| {
-            at + before[at..].chars().next().map_or(1, char::len_utf8)
-        });
+        let start = before
+            .rfind(char::is_whitespace)
+            .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
         self.cut(start, self.cursor);
     }
 

@@ -119,7 +119,8 @@ impl Asked<'_> {
     pub(super) fn store(&self, path: &Path) -> Result<Answered> {
         if self.format == Format::Parquet {
             if self.images.is_some() {
-                let message = "pictures are not written for a Parquet file, which holds them itself: take --images away";
+                let message =
+                    "pictures are not written for a Parquet file, which holds them itself: take --images away";
                 return Err(Error::Usage(message.to_owned()).into());
             }
             let rows = self.session.write_parquet(self.sql, self.params, path)?;

@@ -104,9 +104,7 @@ impl Command {
                 Some((name, text)) => Self::Set(name.trim_start_matches('$').to_owned(), value(text.trim())),
                 None => return Err(wants(name, rest)),
             },
-            ("unset", parameter) if !parameter.is_empty() => {
-                Self::Unset(parameter.trim_start_matches('$').to_owned())
-            }
+            ("unset", parameter) if !parameter.is_empty() => Self::Unset(parameter.trim_start_matches('$').to_owned()),
             ("format", format) => match Format::from_str(format, true) {
                 Ok(Format::Parquet) => {
                     let message = "Parquet needs a file: \\o FILE.parquet writes the next answer to one";

@@ -46,7 +46,7 @@ pub(super) enum Next {
 /// A session, its settings, and where answers go.
 pub(super) struct Interpreter<'a, 'c> {
     pub(super) context: &'a mut Context<'c>,
-    pub(super) session: &'a Session,
+    pub(super) session: Session,
     pub(super) settings: Settings,
     pub(super) raw: RawFrames,
     pub(super) line: ScanLine,
@@ -132,7 +132,7 @@ impl Interpreter<'_, '_> {
         let output = self.settings.output.take();
         let format = format_of(self.settings.format, output.as_deref())?;
         let asked = Asked {
-            session: self.session,
+            session: &self.session,
             sql,
             params: &params,
             format,
@@ -203,16 +203,16 @@ impl Interpreter<'_, '_> {
         let settings = &mut self.settings;
         match command {
             Command::Tables => {
-                let text = look_up::tables(self.session);
+                let text = look_up::tables(&self.session);
                 self.print(&text)?;
             }
             Command::Columns(name) => {
-                let text = look_up::table(self.session, &name)?;
+                let text = look_up::table(&self.session, &name)?;
                 self.print(&text)?;
             }
             Command::Functions => self.print(&look_up::all_functions())?,
             Command::Function(name) => {
-                let text = look_up::function(self.session, &name)?;
+                let text = look_up::function(&self.session, &name)?;
                 self.print(&text)?;
             }
             Command::Parameters => {
@@ -254,11 +254,7 @@ impl Interpreter<'_, '_> {
 }
 
 /// Writes to standard output, through a pager where it does not fit; nothing if its reader left before the end.
-fn show<T>(
-    out: &mut dyn Write,
-    line: &ScanLine,
-    write: impl FnOnce(&mut Paged<'_>) -> Result<T>,
-) -> Result<Option<T>> {
+fn show<T>(out: &mut dyn Write, line: &ScanLine, write: impl FnOnce(&mut Paged<'_>) -> Result<T>) -> Result<Option<T>> {
     let mut paged = Paged::new(out, line);
     let written = write(&mut paged);
     let left = paged.left;

@@ -62,7 +62,8 @@ pub(super) fn function(session: &Session, name: &str) -> Result<String> {
     let paragraphs = manual.description.trim().lines().map(|line| wrapped(&[vec![line.to_owned()]], width()));
     let mut text = format!("{}\n\n{}", manual.syntax, paragraphs.collect::<String>());
     if !manual.arguments.is_empty() {
-        let rows: Vec<_> = manual.arguments.into_iter().map(|(name, meaning)| vec![format!("  {name}"), meaning]).collect();
+        let rows: Vec<_> =
+            manual.arguments.into_iter().map(|(name, meaning)| vec![format!("  {name}"), meaning]).collect();
         text.push('\n');
         text.push_str(&wrapped(&rows, width()));
     }

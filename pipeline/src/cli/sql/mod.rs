@@ -62,7 +62,7 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
     let home = context.home.root().to_owned();
     let mut interpreter = Interpreter {
         context,
-        session: &session,
+        session,
         settings: Settings {
             params: question.params,
             format: question.format,
@@ -78,7 +78,7 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
     let (text, origin) = match question.source {
         Source::Text(text, origin) => (text, origin),
         Source::Prompt => {
-            if session.tables().is_empty() {
+            if interpreter.session.tables().is_empty() {
                 interpreter.context.console.line(&format!("playhouse: {}", nothing_here(&home)));
             }
             return shell::shell(&mut interpreter);
@@ -89,7 +89,7 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
         Ok(()) => text.trim() == "\\d",
         Err(error) => matches!(error.downcast_ref(), Some(playhouse_queries::Error::UnknownTable { .. })),
     };
-    if asks_for_tables && session.tables().is_empty() {
+    if asks_for_tables && interpreter.session.tables().is_empty() {
         let why = nothing_here(&home);
         return match answered {
             Ok(()) => Err(Error::Usage(why).into()),

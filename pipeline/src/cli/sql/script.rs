@@ -145,13 +145,8 @@ mod tests {
     #[test]
     fn statements_and_commands_come_apart() {
         let text = "\\set n it's 3\nselect ';',\n 1; select 2;;\n\n\\d steps;\n select 3";
-        let expected = [
-            (1, "\\set n it's 3"),
-            (2, "select ';',\n 1;"),
-            (3, "select 2;"),
-            (5, "\\d steps"),
-            (6, "select 3"),
-        ];
+        let expected =
+            [(1, "\\set n it's 3"), (2, "select ';',\n 1;"), (3, "select 2;"), (5, "\\d steps"), (6, "select 3")];
         assert_eq!(items(text), expected.map(|(line, text)| (line, text.to_owned())));
     }
 

@@ -33,7 +33,7 @@ pub(super) fn shell(interpreter: &mut Interpreter<'_, '_>) -> Result<()> {
     let tables = interpreter.session.tables().len();
     let version = env!("CARGO_PKG_VERSION");
     console.line(&format!("Playhouse {version}, {tables} tables. \\d lists them, \\? shows help, \\q leaves."));
-    let words = Words::of(interpreter.session);
+    let words = Words::of(&interpreter.session);
     loop {
         next_question();
         let text = match editor.read(PROMPT, MORE, &words)? {
@@ -54,16 +54,25 @@ pub(super) fn shell(interpreter: &mut Interpreter<'_, '_>) -> Result<()> {
         match ran {
             Ok(Next::GoOn) => {}
             Ok(Next::Quit) => return Ok(()),
-            Err(error) => console.error(&told(&error)),
+            Err(error) => {
+                console.error(&told(&error));
+                if is_cancelled(&error) {
+                    interpreter.session.renew_threads()?;
+                }
+            }
         }
     }
     if asked_to_leave() { Err(Error::Interrupted.into()) } else { Ok(()) }
 }
 
+fn is_cancelled(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(QueryError::Cancelled)))
+}
+
 /// An error as the prompt tells it.
 fn told(error: &anyhow::Error) -> String {
     match error.chain().find_map(|cause| cause.downcast_ref()) {
-        Some(QueryError::Cancelled) => "cancelled".to_owned(),
+        _ if is_cancelled(error) => "cancelled".to_owned(),
         Some(QueryError::MissingParameter { name, .. }) => {
             format!("playhouse: {} (\\set {name} VALUE gives it one)", chain(error))
         }
