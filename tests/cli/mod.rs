@@ -2,6 +2,7 @@
 //!
 //! - `commands`: every command on good input.
 //! - `engine`: caching, resuming, selecting, failing branches, expectations, the matrix, kills.
+//! - `shell`: scripts, pictures, and the prompt on a real pseudo-terminal.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
@@ -9,3 +10,5 @@ mod clips;
 mod commands;
 mod engine;
 mod house;
+mod shell;
+mod terminal;

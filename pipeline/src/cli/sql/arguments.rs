@@ -67,20 +67,21 @@ pub(super) fn read(file: &Path) -> Result<String> {
 
 /// The format that was asked for, or what the file's name ends in.
 pub(super) fn format_of(asked: Option<Format>, output: Option<&Path>) -> Result<Format> {
-    let ends_in = |end: &str| output.and_then(Path::extension).is_some_and(|e| e == end);
-    let format = asked.unwrap_or(if ends_in("parquet") {
-        Format::Parquet
-    } else if ends_in("csv") {
-        Format::Csv
-    } else if ends_in("json") || ends_in("jsonl") {
-        Format::Json
-    } else {
-        Format::Table
-    });
+    let format = asked.or_else(|| output.and_then(ending)).unwrap_or(Format::Table);
     if format == Format::Parquet && output.is_none() {
         return Err(Error::Usage("--format parquet needs a file: --output FILE".to_owned()).into());
     }
     Ok(format)
+}
+
+/// The format that a file's name ends in.
+pub(super) fn ending(path: &Path) -> Option<Format> {
+    match path.extension()?.to_str()? {
+        "parquet" => Some(Format::Parquet),
+        "csv" => Some(Format::Csv),
+        "json" | "jsonl" => Some(Format::Json),
+        _ => None,
+    }
 }
 
 /// `n=5` is a number, `name=left` a text, `x=null` nothing; quotes make a text of anything.

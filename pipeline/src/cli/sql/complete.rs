@@ -123,8 +123,12 @@ impl Words {
         if ["from", "join", "describe"].contains(&previous.as_str()) || before.ends_with(',') && in_from(before) {
             return tables().collect();
         }
-        let columns = self.named(text).into_iter().flat_map(|(_, columns)| columns.iter().cloned());
-        let mut words: Vec<String> = columns.collect();
+        let named = self.named(text);
+        let mut words: Vec<String> = named.iter().flat_map(|(_, columns)| columns.iter().cloned()).collect();
+        // Columns are often typed before their table.
+        if named.is_empty() && !typed.is_empty() {
+            words.extend(self.tables.iter().flat_map(|(_, columns)| columns.iter().cloned()));
+        }
         // With nothing typed, some hundred functions and keywords would hide what is likely.
         if !typed.is_empty() {
             words.extend(tables());
@@ -262,6 +266,8 @@ mod tests {
     #[test]
     fn columns_are_those_of_the_tables_named() {
         assert_eq!(offered("select out| from episodes"), ["outcome"]);
+        assert_eq!(offered("select out|"), ["outcome"]);
+        assert_eq!(offered("select out| from play.steps"), ["outer"]);
         assert_eq!(offered("select le| from play.steps"), ["left", "left_x", "left_y", "length("]);
         assert_eq!(offered("select | from episodes"), ["episode_id", "num_steps", "outcome"]);
         assert_eq!(offered("select e.num| from episodes as e"), ["e.num_steps"]);

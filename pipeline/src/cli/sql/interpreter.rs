@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use playhouse_queries::{Params, Session, inspect};
+use playhouse_queries::{Inspection, Params, Session, inspect};
 
 use super::answer::{Answered, Asked};
-use super::arguments::{format_of, read};
+use super::arguments::{ending, format_of, read};
 use super::command::{self, Command, Setting};
 use super::look_up;
 use super::pager::Paged;
@@ -29,11 +29,18 @@ pub(super) struct Settings {
     /// None: a table, or what a file's name ends in.
     pub(super) format: Option<Format>,
     /// Where the next answer goes.
-    pub(super) output: Option<PathBuf>,
+    pub(super) output: Option<Output>,
     pub(super) images: Option<PathBuf>,
     pub(super) timing: bool,
     /// Rows of a table that are shown at most.
     pub(super) rows: Option<usize>,
+}
+
+/// A file for an answer.
+pub(super) struct Output {
+    pub(super) path: PathBuf,
+    /// What its name ends in, where that counts for more than the format that is set.
+    pub(super) format: Option<Format>,
 }
 
 /// Whether there is more to run.
@@ -67,11 +74,13 @@ impl Interpreter<'_, '_> {
     fn run_script(&mut self, text: &str, origin: Option<&Path>, depth: usize) -> Result<Next> {
         let script = Script::parse(text);
         if !self.prompt {
-            self.check(&script)?;
+            self.check(&script, depth)?;
         }
+        // A value that the only statement does not use is most often a misspelt name. Of several, each takes its own.
+        let alone = !self.prompt && depth == 0 && script.items().len() == 1;
         for (line, item) in script.items() {
             let done = match item {
-                Item::Statement(range) => self.statement(&script.statement(range), script.statements()),
+                Item::Statement(range) => self.statement(&script.statement(range), alone),
                 Item::Command(text) => match Command::parse(text) {
                     Ok(command) => self.obey(command, depth),
                     Err(error) => Err(error),
@@ -91,7 +100,7 @@ impl Interpreter<'_, '_> {
     }
 
     /// What would be noticed too late, or never, once statements run one by one.
-    fn check(&self, script: &Script) -> Result<()> {
+    fn check(&self, script: &Script, depth: usize) -> Result<()> {
         if script.items().is_empty() {
             // Says so, in the parser's own words.
             self.session.check(script.text(), &Params::new())?;
@@ -100,7 +109,7 @@ impl Interpreter<'_, '_> {
         if statements < 2 {
             return Ok(());
         }
-        if let Some(path) = &self.settings.output {
+        if let Some(Output { path, .. }) = &self.settings.output {
             let message = format!(
                 "{} can hold the answer of one statement, and these are {statements}: write \\o FILE before each",
                 path.display()
@@ -109,13 +118,14 @@ impl Interpreter<'_, '_> {
         }
         let mut used = BTreeSet::new();
         for (_, item) in script.items() {
-            if let Item::Statement(range) = item {
-                match inspect(&script.statement(range)) {
-                    Ok(found) => used.extend(found.parameters),
-                    // It is said when its turn comes; who uses what is not known then.
-                    Err(_) => return Ok(()),
-                }
-            }
+            let found = match item {
+                Item::Statement(range) => inspect(&script.statement(range)).ok(),
+                // What another file uses is not known yet.
+                Item::Command(text) => (!text.starts_with("i ")).then(Inspection::default),
+            };
+            // What is wrong is said when its turn comes.
+            let Some(found) = found.filter(|_| depth == 0) else { return Ok(()) };
+            used.extend(found.parameters);
         }
         match self.settings.params.keys().find(|name| !used.contains(*name)) {
             Some(name) => Err(Error::Usage(format!("none of the statements uses ${name}")).into()),
@@ -123,14 +133,16 @@ impl Interpreter<'_, '_> {
         }
     }
 
-    fn statement(&mut self, sql: &str, statements: usize) -> Result<Next> {
+    fn statement(&mut self, sql: &str, alone: bool) -> Result<Next> {
         let mut params = self.settings.params.clone();
-        if self.prompt || statements > 1 {
+        if !alone {
             let used = inspect(sql)?.parameters;
             params.retain(|name, _| used.contains(name));
         }
         let output = self.settings.output.take();
-        let format = format_of(self.settings.format, output.as_deref())?;
+        let format = output.as_ref().and_then(|output| output.format).or(self.settings.format);
+        let output = output.as_ref().map(|output| output.path.as_path());
+        let format = format_of(format, output)?;
         let asked = Asked {
             session: &self.session,
             sql,
@@ -143,7 +155,7 @@ impl Interpreter<'_, '_> {
         };
         let began = Instant::now();
         self.line.begin();
-        let answered = match &output {
+        let answered = match output {
             Some(path) => asked.store(path).map(Some),
             None => show(&mut *self.context.out, &self.line, |out| {
                 let answered = asked.print(out)?;
@@ -156,7 +168,7 @@ impl Interpreter<'_, '_> {
         self.line.clear();
         let took = began.elapsed().as_secs_f64();
         if let Some(answered) = answered? {
-            self.tell(&answered, output.as_deref(), format, took);
+            self.tell(&answered, output, format, took);
         }
         Ok(Next::GoOn)
     }
@@ -230,7 +242,7 @@ impl Interpreter<'_, '_> {
             }
             Command::Format(format) => settings.format = Some(format),
             Command::Rows(rows) => settings.rows = rows,
-            Command::Output(path) => settings.output = Some(path),
+            Command::Output(path) => settings.output = Some(Output { format: ending(&path), path }),
             Command::Images(folder) => settings.images = folder,
             Command::Include(_) if depth == DEPTH => {
                 return Err(Error::Usage(format!("files include each other {DEPTH} deep: in a circle?")).into());

@@ -35,7 +35,7 @@ use super::args::SqlArgs;
 use crate::engine::{Error, catalog, ledger};
 use crate::progress::interrupted;
 use arguments::{Source, resolve};
-use interpreter::{Interpreter, Settings};
+use interpreter::{Interpreter, Output, Settings};
 use pictures::RawFrames;
 use scan_line::ScanLine;
 
@@ -66,7 +66,7 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
         settings: Settings {
             params: question.params,
             format: question.format,
-            output: question.output,
+            output: question.output.map(|path| Output { path, format: None }),
             images: question.images,
             timing: prompt,
             rows: prompt.then_some(ROWS),
