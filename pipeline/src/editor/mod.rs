@@ -9,8 +9,8 @@
 //! [`Editor::read`] is the only thing that touches the terminal; the rest is plain values and tested as such. The
 //! terminal is raw only while somebody types: a running query sees Ctrl-C as a signal.
 //!
-//! Well-known crates do this too. All of them bring in bindings that switch on features of libraries beneath the query
-//! engines, and this prompt needs little: statements of several lines, one list of words, one file of history.
+//! Why not one of the crates for this: each brings a terminal library of its own beside the ones that are linked already,
+//! and what a prompt for SQL needs is little: texts of several lines, one list of words, one file of history.
 
 mod buffer;
 mod history;

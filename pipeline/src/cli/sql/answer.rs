@@ -119,8 +119,7 @@ impl Asked<'_> {
     pub(super) fn store(&self, path: &Path) -> Result<Answered> {
         if self.format == Format::Parquet {
             if self.images.is_some() {
-                let message =
-                    "pictures are not written for a Parquet file, which holds them itself: take --images away";
+                let message = "a Parquet file holds its pictures itself: take --images away, or say \\images alone";
                 return Err(Error::Usage(message.to_owned()).into());
             }
             let rows = self.session.write_parquet(self.sql, self.params, path)?;

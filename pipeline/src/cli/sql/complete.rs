@@ -265,8 +265,8 @@ mod tests {
 
     #[test]
     fn columns_are_those_of_the_tables_named() {
-        assert_eq!(offered("select out| from episodes"), ["outcome"]);
-        assert_eq!(offered("select out|"), ["outcome"]);
+        assert_eq!(offered("select outc| from episodes"), ["outcome"]);
+        assert_eq!(offered("select outc|"), ["outcome"]);
         assert_eq!(offered("select out| from play.steps"), ["outer"]);
         assert_eq!(offered("select le| from play.steps"), ["left", "left_x", "left_y", "length("]);
         assert_eq!(offered("select | from episodes"), ["episode_id", "num_steps", "outcome"]);
