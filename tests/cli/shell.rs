@@ -102,7 +102,7 @@ fn long_answers_are_cut_and_paged() {
     let short = terminal.line("select 1 as one;");
     assert!(!short.contains("paged:") && short.contains("| 1   |"), "{short}");
     let long = terminal.line("select unnest(range(0, 5000)) as n;");
-    assert!(long.contains("paged:| 999  |") && !long.contains("| 1000 |"), "{long}");
+    assert!(long.contains("paged:| 999 |") && !long.contains("| 1000 |"), "{long}");
     assert!(long.contains("the first 1000 rows; there are more"), "{long}");
     let wide = terminal.line("select repeat('w', 200) as wide;");
     assert!(wide.contains("paged:| www"), "{wide}");

@@ -8,9 +8,10 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 /// Tenths of a second that a read waits before it looks around.
 const WAIT: u8 = 10;
 
-/// True if somebody sits there: keys come from a terminal, and what is drawn goes to one.
+/// True if somebody sits there: keys come from a terminal, and what is drawn goes to one that can be drawn on.
 pub fn is_interactive() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
+    let can_draw = std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
+    io::stdin().is_terminal() && io::stderr().is_terminal() && can_draw
 }
 
 /// Rows and columns of the terminal that the editor draws on. One that does not say is taken for a usual one.

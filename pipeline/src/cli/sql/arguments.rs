@@ -36,7 +36,7 @@ pub(super) fn resolve(args: SqlArgs) -> Result<Question> {
         (None, None) if editor::is_interactive() => Source::Prompt,
         (None, None) if std::io::stdin().is_terminal() => {
             let message = "no query: give one, as in playhouse sql \"select * from runs\", or -f FILE, or pipe one in; \
-                           the prompt needs standard error to be a terminal too";
+                           the prompt needs a terminal on standard error too, and one that can be drawn on";
             return Err(Error::Usage(message.to_owned()).into());
         }
         (None, None) => {

@@ -108,7 +108,8 @@ fn line(elapsed: Duration, progress: &ScanProgress) -> String {
         Some(total) if read < total => {}
         // Everything is read and the query goes on: what it makes of it is what moves.
         _ if made > read => parts.push(format!("made {} so far", count(made))),
-        _ => {}
+        Some(_) => parts.push("at work on the answer".to_owned()),
+        None => {}
     }
     if parts.is_empty() {
         parts.push("at work".to_owned());
@@ -132,6 +133,8 @@ mod tests {
         assert_eq!(early, "1.0 s: read 100 of 355.0 M rows (0%) (Ctrl-C ends it)");
         let join = at(30, 2000, Some(2000), 0, 3_000_000);
         assert_eq!(join, "30 s: read all 2.0 k rows, made 3.0 M so far (Ctrl-C ends it)");
+        let sort = at(30, 2000, Some(2000), 0, 2000);
+        assert_eq!(sort, "30 s: read all 2.0 k rows, at work on the answer (Ctrl-C ends it)");
         assert_eq!(at(3, 5000, None, 0, 5000), "3.0 s: read 5.0 k rows (Ctrl-C ends it)");
         assert_eq!(at(3, 0, None, 0, 5000), "3.0 s: made 5.0 k so far (Ctrl-C ends it)");
         assert_eq!(at(3, 0, None, 0, 0), "3.0 s: at work (Ctrl-C ends it)");
