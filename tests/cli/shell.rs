@@ -79,6 +79,21 @@ fn ctrl_c_ends_the_statement_and_not_the_session() {
 }
 
 #[test]
+fn a_polite_kill_leaves_the_terminal_as_it_was() {
+    let house = House::new();
+    let mut terminal = start(&house, &["sql"]);
+    let process = terminal.process();
+    terminal.prompt();
+    terminal.press("select 1");
+    terminal.wait_for("select 1");
+    assert!(std::process::Command::new("kill").arg(process).status().unwrap().success());
+    let (status, all) = terminal.end();
+    assert_eq!(status, 130, "{all}");
+    // The marks around pasted text were switched off again.
+    assert!(all.rfind("\x1b[?2004l") > all.rfind("\x1b[?2004h"), "{all}");
+}
+
+#[test]
 fn one_question_at_a_terminal_shows_progress_and_ends_on_ctrl_c() {
     let house = recorded("none");
     let mut terminal = start(&house, &["sql", "--dataset", "play", ENDLESS]);
@@ -114,6 +129,11 @@ fn long_answers_are_cut_and_paged() {
     assert!(terminal.line("select 1 as one;").contains("{\"one\":1}"));
     terminal.press("\\q\r");
     assert_eq!(terminal.end().0, 0);
+    // Without a pager the answer just comes, and to a file or a pipe it always does.
+    let all = ["sql", "select unnest(range(0, 2000)) as n"];
+    let (status, drawn) = Terminal::start(&house, &all, &[("PAGER", "no-such-pager --at-all")]).end();
+    assert_eq!((status, drawn.contains("| 1999 |")), (0, true), "{drawn}");
+    assert!(house.ok(&all).out.contains("| 1999 |"));
 }
 
 #[test]
@@ -132,6 +152,11 @@ fn scripts_run_in_order_up_to_the_first_error() {
     house.fails(2, &["sql", "select 1; \\fromat"], &["line 1: \\fromat is not known", "did you mean `\\format`?"]);
     house.fails(1, &["sql", " -- nothing\n"], &["no statement"]);
     assert_eq!(house.ok(&["sql", "\\set n 3\nselect $n as n;\n\\q\nselect wrong"]).out.matches("| 3 |").count(), 1);
+    let mut piped = house.command(&["sql", "--format", "csv"]);
+    piped.stdin(std::fs::File::open(house.path("q.sql")).unwrap());
+    let piped = super::house::Ran::of(piped.output().unwrap());
+    assert_eq!((piped.status, piped.out.as_str()), (1, "a\n1\nb\n2\n"), "{}", piped.err);
+    assert!(piped.err.contains("line 4: "), "{}", piped.err);
     assert!(house.ok(&["sql", "\\df stick"]).out.contains("select avg(stick("));
     assert!(house.ok(&["sql", "\\df avg"]).out.contains("Example:"), "the engine's functions have manuals too");
     house.fails(2, &["sql", "\\df stik"], &["did you mean `stick`?"]);

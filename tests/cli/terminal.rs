@@ -26,7 +26,7 @@ impl Terminal {
     pub fn start(house: &House, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let quoted: Vec<String> = arguments.iter().map(|a| format!("'{}'", a.replace('\'', "'\\''"))).collect();
         let program = env!("CARGO_BIN_EXE_playhouse");
-        let line = format!("stty rows 40 cols 100; exec '{program}' {}", quoted.join(" "));
+        let line = format!("stty rows 40 cols 100; echo process $$.; exec '{program}' {}", quoted.join(" "));
         let mut command = std::process::Command::new("script");
         command.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(house.path(""));
         command.env("SHELL", "/bin/sh").env("TERM", "xterm").env("PAGER", "").envs(variables.iter().copied());
@@ -43,6 +43,12 @@ impl Terminal {
             }
         });
         Self { keys: child.stdin.take(), child, drawn, unread: String::new(), all: String::new() }
+    }
+
+    /// The program's process id, which is the first thing to be read.
+    pub fn process(&mut self) -> String {
+        self.wait_for("process ");
+        self.wait_for(".").trim_end_matches('.').to_owned()
     }
 
     pub fn press(&mut self, keys: &str) {

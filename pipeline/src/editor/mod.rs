@@ -92,7 +92,7 @@ impl Editor {
                     break key;
                 }
                 match raw.read()? {
-                    Some(bytes) if bytes.is_empty() => return end(&mut out, &mut screen, Line::End),
+                    Some([]) => return end(&mut out, &mut screen, Line::End),
                     Some(bytes) => self.keys.feed(bytes),
                     None if assistant.leave() => return end(&mut out, &mut screen, Line::End),
                     None => {}

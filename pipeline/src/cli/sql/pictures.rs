@@ -214,7 +214,7 @@ impl<'a> Names<'a> {
                 let data_type = column.data_type();
                 data_type.is_integer() || matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
             });
-            keys.push(column.map(|column| texts(column)).transpose()?);
+            keys.push(column.map(texts).transpose()?);
         }
         let several = shown.iter().filter(|shown| !matches!(shown, Shown::AsIs)).count() > 1;
         let columns = schema.fields().iter().map(|field| several.then_some(field.name().as_str())).collect();

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use playhouse_queries::Error as QueryError;
 
 use super::complete::Words;
 use super::interpreter::{Interpreter, Next};
 use crate::editor::{Editor, History, Line};
-use crate::engine::{Error, chain};
+use crate::engine::chain;
 use crate::progress::{asked_to_leave, interrupts_end_questions, next_question};
 
 const PROMPT: &str = "playhouse> ";
@@ -62,7 +62,8 @@ pub(super) fn shell(interpreter: &mut Interpreter<'_, '_>) -> Result<()> {
             }
         }
     }
-    if asked_to_leave() { Err(Error::Interrupted.into()) } else { Ok(()) }
+    ensure!(!asked_to_leave(), "asked to end");
+    Ok(())
 }
 
 fn is_cancelled(error: &anyhow::Error) -> bool {
