@@ -30,6 +30,7 @@ mod split;
 mod statement;
 pub mod stats;
 mod table;
+mod threads;
 mod yielding;
 
 pub use error::{Error, Position, Result};

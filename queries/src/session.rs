@@ -32,6 +32,7 @@ use crate::params::Params;
 use crate::scan_progress::{ScanProgress, Watch};
 use crate::statement::{position_of, prepare};
 use crate::table::ParquetTable;
+use crate::threads::Threads;
 use crate::yielding::YieldAboveJoins;
 
 /// Bytes of Parquet footers and page indexes kept for the whole process.
@@ -39,10 +40,6 @@ const FOOTER_CACHE: usize = 256 << 20;
 
 /// How often a running query looks at the stop closure.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Stack of a worker. Plans are trees and planned and run by recursion, whose frames are large in a debug build.
-/// Only what is touched takes memory; an expression of some thousand terms touches a lot.
-const STACK: usize = 64 << 20;
 
 /// Returns true when the query should end.
 pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -84,52 +81,12 @@ pub struct TableInfo {
 /// SQL over datasets and tables. The calls block; do not make them from inside an async runtime.
 pub struct Session {
     context: SessionContext,
-    threads: usize,
-    runtime: Background,
-    /// What waits for threads that were replaced.
-    retired: Vec<std::thread::JoinHandle<()>>,
+    runtime: Threads,
     /// Where the caller waits. A timer of the workers' own would not ring while all of them are busy.
     waiting: tokio::runtime::Runtime,
     memory_limit: Option<usize>,
     stop: Option<Stop>,
     watch: Option<Watch>,
-}
-
-/// How long a session that ends waits for its threads.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Threads that are not waited for longer than [`PATIENCE`]: a function that has begun on a huge value cannot be stopped,
-/// and whoever cancelled its query must not wait for it. Not waiting at all would detach threads while they exit, which
-/// glibc before 2.37 does not survive (its bug 19951).
-struct Background(Option<tokio::runtime::Runtime>);
-
-impl Background {
-    fn start(threads: usize) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("playhouse-query")
-            .thread_stack_size(STACK)
-            .enable_all()
-            .build()
-            .map_err(|e| Error::Internal(format!("cannot start the query threads: {e}")))?;
-        Ok(Self(Some(runtime)))
-    }
-}
-
-impl std::ops::Deref for Background {
-    type Target = tokio::runtime::Runtime;
-
-    fn deref(&self) -> &Self::Target {
-        self.0.as_ref().expect("only drop takes it")
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_timeout(PATIENCE);
-        }
-    }
 }
 
 impl Session {
@@ -143,7 +100,7 @@ impl Session {
             .or_else(|| std::thread::available_parallelism().ok().map(NonZeroUsize::get))
             .unwrap_or(1)
             .max(1);
-        let runtime = Background::start(threads)?;
+        let runtime = Threads::start(threads)?;
         let waiting = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
@@ -166,7 +123,7 @@ impl Session {
         let context = SessionContext::new_with_state(state);
         functions::register_all(&context);
         let SessionOptions { memory_limit, stop, watch, .. } = options.clone();
-        Ok(Self { context, threads, runtime, retired: Vec::new(), waiting, memory_limit, stop, watch })
+        Ok(Self { context, runtime, waiting, memory_limit, stop, watch })
     }
 
     /// Gives the session new threads after a query was cancelled: a join or a function that has begun on a large batch
@@ -175,9 +132,7 @@ impl Session {
     /// # Errors
     /// [`Error::Internal`] if the threads cannot be started.
     pub fn renew_threads(&mut self) -> Result<()> {
-        let old = std::mem::replace(&mut self.runtime, Background::start(self.threads)?);
-        self.retired.push(std::thread::spawn(move || drop(old)));
-        Ok(())
+        self.runtime.renew()
     }
 
     /// Registers the tables of a dataset folder as `schema.episodes`, `schema.steps`, `schema.frames` and one table for
@@ -463,15 +418,6 @@ impl Session {
     fn tell(&self, plan: Option<&dyn ExecutionPlan>) {
         if let (Some(watch), Some(plan)) = (&self.watch, plan) {
             watch(&ScanProgress::of(plan));
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        for thread in self.retired.drain(..) {
-            // It has nothing to say; it ends within the patience that every set of threads gets.
-            let _ = thread.join();
         }
     }
 }
