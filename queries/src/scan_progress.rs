@@ -65,6 +65,7 @@ struct Scan {
     rows: u64,
     bytes: u64,
     files: Pruned,
+    /// Or episodes, where a scan knows them.
     row_groups: Pruned,
 }
 
@@ -91,7 +92,10 @@ impl Scan {
                 MetricValue::OutputRows(count) => scan.rows += count.value() as u64,
                 MetricValue::Count { name, count } => match name.as_ref() {
                     "pushdown_rows_pruned" => scan.rows += count.value() as u64,
-                    "bytes_scanned" => scan.bytes += count.value() as u64,
+                    // Scans of Parquet files by the engine, and scans of steps by episode.
+                    "bytes_scanned" | "bytes_read" => scan.bytes += count.value() as u64,
+                    "episodes_read" => scan.row_groups.matched += count.value() as u64,
+                    "episodes_skipped" => scan.row_groups.pruned += count.value() as u64,
                     _ => {}
                 },
                 MetricValue::PruningMetrics { name, pruning_metrics: found } => match name.as_ref() {
