@@ -32,6 +32,10 @@ pub struct Silent;
 impl Progress for Silent {}
 
 static STOP: AtomicBool = AtomicBool::new(false);
+/// Ctrl-C ends the question at hand and not the program.
+static PROMPT: AtomicBool = AtomicBool::new(false);
+/// The program was asked to end, at a prompt or not.
+static LEAVE: AtomicBool = AtomicBool::new(false);
 
 /// Lets Ctrl-C (and a polite kill) set the stop flag instead of ending the process. A second one ends it at once.
 pub fn catch_interrupts() -> std::io::Result<()> {
@@ -44,16 +48,26 @@ pub fn catch_interrupts() -> std::io::Result<()> {
             let mut asked = 0;
             loop {
                 tokio::select! {
-                    pressed = tokio::signal::ctrl_c() => if pressed.is_err() { return },
-                    _ = terminate.recv() => {}
+                    pressed = tokio::signal::ctrl_c() => {
+                        if pressed.is_err() {
+                            return;
+                        }
+                        if PROMPT.load(Ordering::Relaxed) {
+                            STOP.store(true, Ordering::Relaxed);
+                            continue;
+                        }
+                    }
+                    _ = terminate.recv() => LEAVE.store(true, Ordering::Relaxed),
                 }
                 asked += 1;
                 if asked > 1 {
                     std::process::exit(130);
                 }
                 STOP.store(true, Ordering::Relaxed);
-                // A closed stderr must not end a run that is about to save its work.
-                let _ = writeln!(std::io::stderr(), "stopping at the next checkpoint (once more: stop at once)");
+                if !PROMPT.load(Ordering::Relaxed) {
+                    // A closed stderr must not end a run that is about to save its work.
+                    let _ = writeln!(std::io::stderr(), "stopping at the next checkpoint (once more: stop at once)");
+                }
             }
         });
     })?;
@@ -63,6 +77,21 @@ pub fn catch_interrupts() -> std::io::Result<()> {
 /// True once the user asked to stop.
 pub fn interrupted() -> bool {
     STOP.load(Ordering::Relaxed)
+}
+
+/// From now on Ctrl-C ends the question at hand, however often it is pressed. A polite kill still ends the program.
+pub fn interrupts_end_questions() {
+    PROMPT.store(true, Ordering::Relaxed);
+}
+
+/// Forgets that the user asked to stop: the question it was about has ended. Not that the program shall end.
+pub fn next_question() {
+    STOP.store(asked_to_leave(), Ordering::Relaxed);
+}
+
+/// True once somebody asked the program itself to end, which a prompt must look for: [`interrupted`] is reset there.
+pub fn asked_to_leave() -> bool {
+    LEAVE.load(Ordering::Relaxed)
 }
 
 /// Where progress and notes go.
@@ -76,6 +105,11 @@ impl Console {
     /// Bars if stderr is a terminal, plain lines if not, nothing if `quiet`.
     pub fn new(quiet: bool) -> Self {
         Self { quiet, bars: std::io::stderr().is_terminal() }
+    }
+
+    /// True if there is a screen to draw on, and somebody who wants to see it.
+    pub fn draws(&self) -> bool {
+        self.bars && !self.quiet
     }
 
     /// A line for the user, unless quiet.

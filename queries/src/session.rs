@@ -1,11 +1,12 @@
 //! A session: tables, functions and limits, and the questions asked of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -26,14 +27,16 @@ use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result, nearest};
 use crate::files::{dataset_tables, parquet_files};
-use crate::functions;
+use crate::functions::{self, Manual};
 use crate::operators::{DenseAggregate, Lag, RunAggregate};
 use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
 use crate::rules::{CountConditions, PackedButtons};
+use crate::scan_progress::{ScanProgress, Watch};
 use crate::statement::{position_of, prepare};
 use crate::steps::StepsTable;
 use crate::table::ParquetTable;
+use crate::threads::Threads;
 use crate::yielding::YieldAboveJoins;
 
 /// Bytes of Parquet footers and page indexes kept for the whole process.
@@ -41,10 +44,6 @@ const FOOTER_CACHE: usize = 256 << 20;
 
 /// How often a running query looks at the stop closure.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Stack of a worker. Plans are trees and planned and run by recursion, whose frames are large in a debug build.
-/// Only what is touched takes memory; an expression of some thousand terms touches a lot.
-const STACK: usize = 64 << 20;
 
 /// Returns true when the query should end.
 pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -59,6 +58,8 @@ pub struct SessionOptions {
     pub memory_limit: Option<usize>,
     /// Asked every 50 ms while a query runs; true ends it with [`Error::Cancelled`].
     pub stop: Option<Stop>,
+    /// Told about every 50 ms how far the running query has come.
+    pub watch: Option<Watch>,
 }
 
 impl fmt::Debug for SessionOptions {
@@ -67,6 +68,7 @@ impl fmt::Debug for SessionOptions {
             .field("threads", &self.threads)
             .field("memory_limit", &self.memory_limit)
             .field("stop", &self.stop.is_some())
+            .field("watch", &self.watch.is_some())
             .finish()
     }
 }
@@ -83,33 +85,12 @@ pub struct TableInfo {
 /// SQL over datasets and tables. The calls block; do not make them from inside an async runtime.
 pub struct Session {
     context: SessionContext,
-    runtime: Background,
+    runtime: Threads,
+    /// Where the caller waits. A timer of the workers' own would not ring while all of them are busy.
+    waiting: tokio::runtime::Runtime,
     memory_limit: Option<usize>,
     stop: Option<Stop>,
-}
-
-/// How long a session that ends waits for its threads.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Threads that are not waited for longer than [`PATIENCE`]: a function that has begun on a huge value cannot be stopped,
-/// and whoever cancelled its query must not wait for it. Not waiting at all would detach threads while they exit, which
-/// glibc before 2.37 does not survive (its bug 19951).
-struct Background(Option<tokio::runtime::Runtime>);
-
-impl std::ops::Deref for Background {
-    type Target = tokio::runtime::Runtime;
-
-    fn deref(&self) -> &Self::Target {
-        self.0.as_ref().expect("only drop takes it")
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_timeout(PATIENCE);
-        }
-    }
+    watch: Option<Watch>,
 }
 
 impl Session {
@@ -123,14 +104,11 @@ impl Session {
             .or_else(|| std::thread::available_parallelism().ok().map(NonZeroUsize::get))
             .unwrap_or(1)
             .max(1);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("playhouse-query")
-            .thread_stack_size(STACK)
-            .enable_all()
+        let runtime = Threads::start(threads)?;
+        let waiting = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
             .build()
-            .map_err(|e| Error::Internal(format!("cannot start the query threads: {e}")))?;
-        let runtime = Background(Some(runtime));
+            .map_err(|e| Error::Internal(format!("cannot start the clock: {e}")))?;
         let caches = CacheManagerConfig::default()
             .with_file_metadata_cache(Some(footer_cache()))
             .with_metadata_cache_limit(FOOTER_CACHE);
@@ -153,7 +131,17 @@ impl Session {
             .build();
         let context = SessionContext::new_with_state(state);
         functions::register_all(&context);
-        Ok(Self { context, runtime, memory_limit: options.memory_limit, stop: options.stop.clone() })
+        let SessionOptions { memory_limit, stop, watch, .. } = options.clone();
+        Ok(Self { context, runtime, waiting, memory_limit, stop, watch })
+    }
+
+    /// Gives the session new threads after a query was cancelled: a join or a function that has begun on a large batch
+    /// finishes it first, and would keep the next query waiting. The old threads end in the background.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the threads cannot be started.
+    pub fn renew_threads(&mut self) -> Result<()> {
+        self.runtime.renew()
     }
 
     /// Registers the tables of a dataset folder as `schema.episodes`, `schema.steps`, `schema.frames` and one table for
@@ -214,7 +202,7 @@ impl Session {
     /// [`Error::UnknownTable`] if there is no such table, [`Error::Cancelled`] if the stop closure says so.
     pub fn alias(&self, name: &str, target: &str) -> Result<()> {
         let reference = TableReference::parse_str(target);
-        let found = self.block(target, self.context.table_provider(reference));
+        let found = self.block(target, None, self.context.table_provider(reference));
         let provider = found.map_err(|e| match e {
             Error::Cancelled => e,
             _ => self.unknown_table(target, None),
@@ -241,6 +229,24 @@ impl Session {
         }
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         tables
+    }
+
+    /// The names of all functions: ours and the engine's, those of rows, groups and windows.
+    pub fn function_names(&self) -> BTreeSet<String> {
+        let state = self.context.state();
+        let (rows, groups, windows) = (state.scalar_functions(), state.aggregate_functions(), state.window_functions());
+        rows.keys().chain(groups.keys()).chain(windows.keys()).chain(state.table_functions().keys()).cloned().collect()
+    }
+
+    /// What there is to know about a function, ours or the engine's; none if there is none of that name, or nothing is
+    /// written about it.
+    pub fn manual(&self, function: &str) -> Option<Manual> {
+        let state = self.context.state();
+        let name = function.to_lowercase();
+        let rows = || state.scalar_functions().get(&name).and_then(|f| f.documentation().cloned());
+        let groups = || state.aggregate_functions().get(&name).and_then(|f| f.documentation().cloned());
+        let windows = || state.window_functions().get(&name).and_then(|f| f.documentation().cloned());
+        Some(Manual::of(&name, &rows().or_else(groups).or_else(windows)?))
     }
 
     /// Plans `sql` without running it and returns the columns of its result.
@@ -362,6 +368,7 @@ impl Session {
         let context = state.task_ctx();
         let plan = self.plan(sql, params, state)?;
         let schema = plain_schema(&plan.schema());
+        let running = Arc::clone(&plan);
         // Two batches ahead: the query works while the caller looks at a batch, and no further.
         let (mut sender, receiver) = mpsc::channel(2);
         let task = self.runtime.spawn(async move {
@@ -375,7 +382,8 @@ impl Session {
                 }
             }
         });
-        Ok(Rows { session: self, sql: sql.to_owned(), receiver, task: Some(task), schema })
+        let watched = Instant::now();
+        Ok(Rows { session: self, sql: sql.to_owned(), receiver, task: Some(task), schema, plan: running, watched })
     }
 
     fn plan(&self, sql: &str, params: &Params, state: SessionState) -> Result<Arc<dyn ExecutionPlan>> {
@@ -387,7 +395,7 @@ impl Session {
             read_only.verify_plan(&plan)?;
             state.create_physical_plan(&plan).await
         });
-        self.block(sql, async { planned.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))? })
+        self.block(sql, None, async { planned.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))? })
     }
 
     /// Names the first table that does not exist, with its neighbours, before the planner gives up on it.
@@ -414,9 +422,14 @@ impl Session {
         Error::UnknownTable { name: name.to_owned(), near, position }
     }
 
-    /// Waits for `work`, unless the stop closure ends it first.
-    fn block<T, E: Into<DataFusionError>>(&self, sql: &str, work: impl Future<Output = Result<T, E>>) -> Result<T> {
-        self.runtime.block_on(async {
+    /// Waits for `work`, unless the stop closure ends it first; meanwhile the watch is told about `plan`.
+    fn block<T, E: Into<DataFusionError>>(
+        &self,
+        sql: &str,
+        plan: Option<&dyn ExecutionPlan>,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T> {
+        self.waiting.block_on(async {
             tokio::pin!(work);
             // Asked before each wait too: a stream of quick batches never waits long enough for the timer.
             while !self.stop.as_ref().is_some_and(|stop| stop()) {
@@ -425,11 +438,17 @@ impl Session {
                     done = &mut work => {
                         return done.map_err(|e| Error::from_engine(e.into(), sql, self.memory_limit));
                     }
-                    () = tokio::time::sleep(STOP_INTERVAL) => {}
+                    () = tokio::time::sleep(STOP_INTERVAL) => self.tell(plan),
                 }
             }
             Err(Error::Cancelled)
         })
+    }
+
+    fn tell(&self, plan: Option<&dyn ExecutionPlan>) {
+        if let (Some(watch), Some(plan)) = (&self.watch, plan) {
+            watch(&ScanProgress::of(plan));
+        }
     }
 }
 
@@ -448,12 +467,20 @@ pub struct Rows<'a> {
     /// Gone when the query has ended.
     task: Option<JoinHandle<()>>,
     schema: SchemaRef,
+    plan: Arc<dyn ExecutionPlan>,
+    /// When the watch was last told although no batch kept us waiting.
+    watched: Instant,
 }
 
 impl Rows<'_> {
     /// The columns of every batch.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// How far the query has come.
+    pub fn progress(&self) -> ScanProgress {
+        ScanProgress::of(self.plan.as_ref())
     }
 }
 
@@ -462,7 +489,12 @@ impl Iterator for Rows<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let task = self.task.as_mut()?;
-        let next = self.session.block(&self.sql, async {
+        // A stream of quick batches never waits long enough to be told of.
+        if self.watched.elapsed() > STOP_INTERVAL {
+            self.watched = Instant::now();
+            self.session.tell(Some(self.plan.as_ref()));
+        }
+        let next = self.session.block(&self.sql, Some(self.plan.as_ref()), async {
             match self.receiver.next().await {
                 Some(batch) => batch.map(Some),
                 // No more rows because the query ended, or because it panicked: the task knows.

@@ -15,7 +15,7 @@ use crate::library;
 use crate::params::{Params, bind, placeholder};
 
 /// What a SQL text refers to, found without planning it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inspection {
     /// Tables, as `table` or `schema.table`; common table expressions left out.
     pub tables: BTreeSet<String>,

@@ -12,6 +12,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use crate::error::{Error, Result};
+use crate::picture::jpeg_header;
 
 /// How a frame's bytes are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,24 +192,7 @@ fn jpeg_size(bytes: &[u8]) -> Result<(usize, usize)> {
     if !bytes.ends_with(&[0xff, 0xd9]) {
         return fault("it does not end with FF D9, so it was cut off");
     }
-    let mut rest = &bytes[2..];
-    // Segments: FF, marker, two length bytes (which count themselves), payload.
-    while let [0xff, marker, high, low, payload @ ..] = rest {
-        let is_frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
-        match payload {
-            [_, h1, h0, w1, w0, ..] if is_frame => {
-                let side = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low]));
-                return Ok((side(*w1, *w0), side(*h1, *h0)));
-            }
-            _ => {}
-        }
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        match rest.get(2 + length.max(2)..) {
-            Some(next) => rest = next,
-            None => break,
-        }
-    }
-    fault("it has no frame header")
+    jpeg_header(bytes).map_or_else(|| fault("it has no frame header"), Ok)
 }
 
 /// Width and height from a PNG's first chunk, once its end chunk is seen to be there.

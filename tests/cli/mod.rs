@@ -4,6 +4,7 @@
 //! - `engine`: caching, resuming, selecting, failing branches, expectations, the matrix, kills.
 //! - `tables`: plain tables of other tools, imported, queried, refused and resumed.
 //! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
+//! - `shell`: scripts, pictures, and the prompt on a real pseudo-terminal.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
@@ -11,5 +12,7 @@ mod clips;
 mod commands;
 mod engine;
 mod house;
-mod tables;
+mod shell;
 mod stats;
+mod tables;
+mod terminal;

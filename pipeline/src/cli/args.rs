@@ -136,20 +136,31 @@ pub enum Format {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  playhouse sql                                    a prompt; \\? there lists its commands
   playhouse sql \"select outcome, count(*) from play.episodes group by 1 order by 2 desc\"
   playhouse sql \"select stage, max(step) from metrics group by stage\"
   playhouse sql --dataset human/ \"select * from episodes where num_steps > $n\" --param n=1000
   playhouse sql --dataset a=one/ --dataset b=two/ \"select count(*) from a.steps, b.steps\"
-  playhouse sql '\\d'                               which tables there are; '\\d TABLE': columns; '\\df': functions
-  playhouse sql -f question.sql --format csv > answer.csv
-  echo 'show tables' | playhouse sql")]
+  playhouse sql --dataset human/ --images out/ \"select * from frames where episode_id = 7\"
+  playhouse sql '\\d'                               which tables there are; '\\d TABLE': columns
+  playhouse sql '\\df'                              our functions; '\\df NAME': a manual with an example
+  playhouse sql -f questions.sql --format csv > answer.csv
+  echo 'show tables' | playhouse sql
+
+The prompt, on a terminal and without a query:
+  A statement ends with `;` and may have many lines. Tab completes tables, columns, functions and words; Up calls up
+  earlier statements, Ctrl-R searches them (they are kept in ~/.local/state/playhouse/history). Ctrl-C ends a running
+  statement, Ctrl-D leaves. \\d lists tables, \\df functions, \\set NAME VALUE sets $NAME, \\o FILE writes the next answer
+  to a file, \\format json changes how answers are shown, \\? lists the rest. Tables show their first 1,000 rows.
+
+Answers that do not fit the terminal go through $PAGER [default: less -SFRX]; PAGER= turns that off.")]
 pub struct SqlArgs {
-    /// The query; without it, it is read from --file or from standard input
+    /// Statements, with `;` between them; without any they are read from --file, a pipe, or a prompt
     pub query: Option<String>,
     /// The query (the same as giving it plainly)
     #[arg(short = 'c', long, conflicts_with = "query", value_name = "QUERY")]
     pub command: Option<String>,
-    /// Read the query from a file
+    /// Read statements from a file and run them in order, up to the first error
     #[arg(short, long, conflicts_with_all = ["query", "command"], value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// How to print rows [default: table, or what --output ends in]
@@ -158,6 +169,9 @@ pub struct SqlArgs {
     /// Write rows to a file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Write the pictures of the rows to files of a folder, named after episode_id and t where they are selected
+    #[arg(long, value_name = "FOLDER")]
+    pub images: Option<PathBuf>,
     /// A value for $NAME in the query; repeat for more
     #[arg(long, value_name = "NAME=VALUE")]
     pub param: Vec<String>,

@@ -37,6 +37,15 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// `0.042 s`, `1.23 s`, then as [`duration`]: how long something took that somebody waited for.
+pub fn precise(seconds: f64) -> String {
+    match seconds {
+        _ if seconds < 1.0 => format!("{seconds:.3} s"),
+        _ if seconds < 60.0 => format!("{seconds:.2} s"),
+        _ => duration(seconds),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +56,11 @@ mod tests {
         assert_eq!(rfc3339(951_782_400_000_001), "2000-02-29T00:00:00.000001Z");
         assert_eq!(rfc3339(1_795_362_240_500_000), "2026-11-22T15:44:00.500000Z");
         assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn short_times_are_precise() {
+        assert_eq!([0.0421, 1.234, 61.0].map(precise), ["0.042 s", "1.23 s", "1 min 01 s"]);
     }
 
     #[test]

@@ -227,6 +227,7 @@ fn execute(plan: &Plan, item: &Item, lock: &Lock, options: &Options, progress: &
         threads: Some(options.threads),
         memory_limit: options.memory_limit,
         stop: Some(Arc::new(interrupted)),
+        ..Default::default()
     })?;
     let inputs: BTreeMap<String, PathBuf> = item
         .inputs

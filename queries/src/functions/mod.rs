@@ -33,8 +33,22 @@ pub struct Manual {
     pub syntax: String,
     /// What it computes.
     pub description: String,
+    /// Its arguments and what they mean.
+    pub arguments: Vec<(String, String)>,
     /// A query that shows it.
     pub example: String,
+}
+
+impl Manual {
+    pub(crate) fn of(name: &str, doc: &Documentation) -> Self {
+        Self {
+            name: name.to_owned(),
+            syntax: doc.syntax_example.clone(),
+            description: doc.description.clone(),
+            arguments: doc.arguments.clone().unwrap_or_default(),
+            example: doc.sql_example.clone().unwrap_or_default(),
+        }
+    }
 }
 
 fn scalars() -> Vec<ScalarUDF> {
@@ -54,16 +68,11 @@ fn aggregates() -> Vec<AggregateUDF> {
 
 /// The functions that Playhouse adds to SQL, by name.
 pub fn manual() -> Vec<Manual> {
-    let page = |name: &str, doc: Option<&Documentation>| Manual {
-        name: name.to_owned(),
-        syntax: doc.map(|d| d.syntax_example.clone()).unwrap_or_default(),
-        description: doc.map(|d| d.description.clone()).unwrap_or_default(),
-        example: doc.and_then(|d| d.sql_example.clone()).unwrap_or_default(),
-    };
     let (scalars, aggregates) = (scalars(), aggregates());
-    let scalars = scalars.iter().map(|function| page(function.name(), function.documentation()));
-    let aggregates = aggregates.iter().map(|function| page(function.name(), function.documentation()));
-    let mut pages: Vec<Manual> = scalars.chain(aggregates).collect();
+    let scalars = scalars.iter().map(|function| (function.name(), function.documentation()));
+    let aggregates = aggregates.iter().map(|function| (function.name(), function.documentation()));
+    let pages = scalars.chain(aggregates).filter_map(|(name, doc)| Some(Manual::of(name, doc?)));
+    let mut pages: Vec<Manual> = pages.collect();
     pages.sort_by(|a, b| a.name.cmp(&b.name));
     pages
 }
@@ -94,6 +103,7 @@ mod tests {
 
     #[test]
     fn every_function_is_documented() {
+        assert_eq!(manual().len(), all().len(), "a function has no documentation");
         for page in manual() {
             assert!(page.syntax.starts_with(&format!("{}(", page.name)), "{}: syntax {:?}", page.name, page.syntax);
             assert!(page.description.len() > 40, "{} has no description", page.name);

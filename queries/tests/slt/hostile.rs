@@ -187,7 +187,7 @@ fn a_stop_ends_a_query_that_would_not_end() {
     let dataset = fixture::dataset();
     let begun = Instant::now();
     let stop = Arc::new(move || begun.elapsed() > Duration::from_millis(300));
-    let session = Session::new(&SessionOptions { threads: Some(2), memory_limit: None, stop: Some(stop) }).unwrap();
+    let session = Session::new(&SessionOptions { threads: Some(2), stop: Some(stop), ..Default::default() }).unwrap();
     session.register_dataset("", dataset.path()).unwrap();
     let endless =
         "select sum(p.t * q.t * r.t * s.t) from steps p cross join steps q cross join steps r cross join steps s";
@@ -196,6 +196,37 @@ fn a_stop_ends_a_query_that_would_not_end() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     // Not an unknown table: it is there.
     assert!(matches!(session.alias("s", "steps"), Err(Error::Cancelled)));
+}
+
+#[test]
+fn a_long_query_tells_how_far_it_is_and_leaves_no_one_waiting() {
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+    let dataset = fixture::dataset();
+    let asked = Arc::new(Mutex::new(Some(Instant::now())));
+    let stop_at = Arc::clone(&asked);
+    let stop = move || stop_at.lock().unwrap().is_some_and(|begun| begun.elapsed() > Duration::from_millis(500));
+    let told = Arc::new(Mutex::new(None));
+    let tell = Arc::clone(&told);
+    let mut session = Session::new(&SessionOptions {
+        threads: Some(2),
+        stop: Some(Arc::new(stop)),
+        watch: Some(Arc::new(move |progress| *tell.lock().unwrap() = Some(*progress))),
+        ..Default::default()
+    })
+    .unwrap();
+    session.register_dataset("", dataset.path()).unwrap();
+    let long = "select count(*) from steps p, steps q, steps r, steps s where p.t + q.t + r.t + s.t = 7";
+    assert!(matches!(session.query(long, &Params::new()), Err(Error::Cancelled)));
+    *asked.lock().unwrap() = None;
+    let progress = told.lock().unwrap().take().expect("it was told");
+    // Threads that are busy with a large batch of the old query are not waited for.
+    session.renew_threads().unwrap();
+    let begun = Instant::now();
+    let steps = count(&session, "select 1 from steps", &Params::new()) as u64;
+    assert!(progress.total.is_some_and(|total| total <= 4 * steps && progress.read <= total), "{progress:?}");
+    assert!(progress.read > 0 && progress.made > 0, "{progress:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 fn count(session: &Session, sql: &str, params: &Params) -> usize {
