@@ -194,7 +194,7 @@ struct Frames {
 }
 
 enum Origin {
-    Stored(WindowReader),
+    Stored(Box<WindowReader>),
     Arena { dataset: Dataset, replays: Mutex<HashMap<i64, Arc<Replay>>> },
 }
 
@@ -214,7 +214,7 @@ impl Frames {
                     spec.width,
                     spec.height
                 );
-                Origin::Stored(dataset.reader()?)
+                Origin::Stored(Box::new(dataset.reader()?))
             }
             None => {
                 if let Some(row) = episodes.values().find(|row| row.source != SOURCE) {

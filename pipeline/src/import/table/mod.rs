@@ -180,28 +180,28 @@ impl Iterator for Matched<'_> {
             }
             None => None,
         };
-        let expected = self.table.key(self.next);
-        match (play, expected) {
+        let (play, key) = match (play, self.table.key(self.next)) {
+            (None, None) => return None,
             (Some(play), Some(key)) if play.key == key => {
                 self.next += 1;
                 return Some(Ok((self.next - 1, play)));
             }
-            (None, None) => return None,
-            (Some(play), expected) if expected.is_none_or(|key| play.key < key) => {
-                self.ended = true;
-                Some(Err(Error::Row(format!(
-                    "{}: episode {} has steps, but no row in {}; add the row or remove the steps",
-                    play.place(),
-                    play.key,
-                    self.table.path().display()
-                ))))
-            }
-            (_, _) => {
-                self.ended = true;
-                let (place, key) = (self.table.place(self.next), expected.unwrap_or_default());
-                Some(Err(Error::Row(format!("{place}: episode {key} has no steps; remove the row or add its steps"))))
-            }
-        }
+            other => other,
+        };
+        self.ended = true;
+        Some(Err(Error::Row(match (play, key) {
+            (Some(play), key) if key.is_none_or(|key| play.key < key) => format!(
+                "{}: episode {} has steps, but no row in {}; add the row or remove the steps",
+                play.place(),
+                play.key,
+                self.table.path().display()
+            ),
+            (_, key) => format!(
+                "{}: episode {} has no steps; remove the row or add its steps",
+                self.table.place(self.next),
+                key.unwrap_or_default()
+            ),
+        })))
     }
 }
 
