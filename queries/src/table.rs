@@ -32,6 +32,9 @@ use parquet::arrow::arrow_reader::RowSelection;
 
 use crate::error::{Error, Result};
 
+/// A file's number, and ranges of its rows, ascending and apart.
+pub(crate) type PartRows = (u32, Vec<Range<u64>>);
+
 /// Parquet files read as one table.
 pub(crate) struct ParquetTable {
     schema: SchemaRef,
@@ -89,10 +92,10 @@ impl ParquetTable {
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
         limit: Option<usize>,
-        partitions: &[Vec<(u32, Vec<Range<u64>>)>],
+        partitions: &[Vec<PartRows>],
         partitioning: Partitioning,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let file = |(number, rows): &(u32, Vec<Range<u64>>)| {
+        let file = |(number, rows): &PartRows| {
             let file = self.files.get(*number as usize)?;
             let all = file.statistics.as_ref()?.num_rows.get_value().copied()?;
             let ranges = rows.iter().map(|range| range.start as usize..range.end as usize);

@@ -50,7 +50,7 @@ enum Column {
     /// A bit of the packed buttons.
     Button(usize),
     Packed,
-    Bucket(SmallInts<u8>),
+    Bucket(Box<SmallInts<u8>>),
     /// A column of `others`.
     Other(usize),
 }
@@ -91,7 +91,7 @@ impl StepScan {
                 (_, Some(bit), Some(_)) => Column::Button(bit),
                 (_, _, Some(packed)) if packed == leaf => Column::Packed,
                 _ if *field.data_type() == DataType::UInt8 && SmallInts::<u8>::can_read(file.metadata(), leaf) => {
-                    Column::Bucket(SmallInts::new(file.clone(), source.clone(), leaf))
+                    Column::Bucket(Box::new(SmallInts::new(file.clone(), source.clone(), leaf)))
                 }
                 _ => {
                     others.push(leaf);

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_function_is_documented() {
-        assert_eq!(manual().len(), all().len(), "a function has no documentation");
+        assert_eq!(manual().len(), scalars().len() + aggregates().len(), "a function has no documentation");
         for page in manual() {
             assert!(page.syntax.starts_with(&format!("{}(", page.name)), "{}: syntax {:?}", page.name, page.syntax);
             assert!(page.description.len() > 40, "{} has no description", page.name);

