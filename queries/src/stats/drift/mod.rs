@@ -92,7 +92,7 @@ impl Drift {
 
 /// What a comparison needs of a dataset.
 pub(super) struct Evidence {
-    components: Vec<(Slot, Vec<Vec<u32>>)>,
+    components: Vec<(Slot, Clusters)>,
     measures: Vec<(&'static str, Vec<f64>)>,
     /// Of each column, the value of each episode.
     columns: Vec<(&'static str, Vec<Option<String>>)>,
@@ -107,8 +107,8 @@ const COLUMNS: [&str; 3] = ["outcome", "map", "action_source"];
 impl Evidence {
     pub(super) fn of(index: &Index, layout: &Layout, tally: &Tally) -> Result<Self> {
         let component = |slot: &Slot| {
-            let rows = counted(tally).map(|episode| slot.of(&episode.counts).to_vec()).collect();
-            (slot.clone(), rows)
+            let rows = counted(tally).map(|episode| slot.of(&episode.counts));
+            (slot.clone(), Clusters::of(slot.values, rows))
         };
         let measure = |name: &'static str| Ok((name, frame::numbers(&index.frame, name)?));
         let column = |name: &'static str| Ok((name, frame::texts(&index.frame, name)?));
@@ -126,12 +126,11 @@ pub fn drift(a: &Described, b: &Described) -> Drift {
     let (ours, theirs) = (&a.evidence, &b.evidence);
     let mut differences = Vec::new();
     let mut incomparable = Vec::new();
-    for (slot, rows) in &ours.components {
+    for (slot, shares_of_a) in &ours.components {
         match theirs.components.iter().find(|(other, _)| other.name == slot.name) {
-            Some((other, more)) if (other.values, other.kind) == (slot.values, slot.kind) => {
-                let of = |rows: &[Vec<u32>]| Clusters::of(slot.values, rows.iter().map(Vec::as_slice));
+            Some((other, shares_of_b)) if (other.values, other.kind) == (slot.values, slot.kind) => {
                 let names: Vec<String> = (0..slot.values).map(|value| value_name(slot, value)).collect();
-                differences.extend(shares("component", &slot.name, &names, &of(rows), &of(more)));
+                differences.extend(shares("component", &slot.name, &names, shares_of_a, shares_of_b));
             }
             Some((other, _)) => {
                 incomparable.push(format!("{}: {} values and {}", slot.name, slot.values, other.values));

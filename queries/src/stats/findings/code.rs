@@ -115,7 +115,7 @@ const ENTRIES: [Entry; 20] = [
         code: Code::UnknownEpisode,
         id: "PH105",
         name: "unknown-episode",
-        meaning: "steps or frames of an episode that the table `episodes` does not list",
+        meaning: "steps or frames of an episode that their part of the table `episodes` does not list",
         fix: "write the part again without these rows, or with a row in `episodes`",
     },
     Entry {

@@ -125,8 +125,11 @@ fn strangers(found: &Found, checked: u64) -> Option<Finding> {
     ids.dedup();
     let first = ids.first()?;
     let rows = |of: &std::collections::BTreeMap<i64, u64>| of.get(first).copied().unwrap_or(0);
-    let message =
-        format!("episode {first}: {} steps and {} frames, but no row in `episodes`", rows(steps), rows(frames));
+    let message = format!(
+        "episode {first}: {} steps and {} frames, but its part of `episodes` does not list it",
+        rows(steps),
+        rows(frames)
+    );
     Some(Finding::new(Code::UnknownEpisode, message, ids.len() as u64, checked, ids))
 }
 
