@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, Result, nearest};
 use crate::files::{dataset_tables, parquet_files};
 use crate::functions::{self, Manual};
-use crate::operators::{DenseAggregate, Lag, RunAggregate};
+use crate::operators::{ByPlace, ByRuns, GroupBy, Lag};
 use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
 use crate::rules::{CountConditions, PackedButtons};
@@ -125,8 +125,8 @@ impl Session {
             .with_analyzer_rule(Arc::new(CountConditions::new()))
             .with_analyzer_rule(Arc::new(PackedButtons))
             .with_physical_optimizer_rule(Arc::new(Lag))
-            .with_physical_optimizer_rule(Arc::new(RunAggregate))
-            .with_physical_optimizer_rule(Arc::new(DenseAggregate))
+            .with_physical_optimizer_rule(Arc::new(GroupBy::<ByRuns>::new()))
+            .with_physical_optimizer_rule(Arc::new(GroupBy::<ByPlace>::new()))
             .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
             .build();
         let context = SessionContext::new_with_state(state);

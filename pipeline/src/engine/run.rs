@@ -289,7 +289,7 @@ fn execute(plan: &Plan, item: &Item, lock: &Lock, options: &Options, progress: &
     Ok(record)
 }
 
-/// The stage's folder, there and free of a damaged output.
+/// The stage's folder, there and free of a damaged output, and of files that a kill cut off.
 fn prepare(item: &Item, lock: &Lock) -> Result<PathBuf> {
     let dir = item.dir.clone();
     if item.state == State::ToRun && dir.exists() {
@@ -297,6 +297,7 @@ fn prepare(item: &Item, lock: &Lock) -> Result<PathBuf> {
     }
     let about = || format!("cannot prepare {}; check who may write there and whether the disk is full", dir.display());
     std::fs::create_dir_all(&dir).with_context(about)?;
+    lock.sweep(&dir)?;
     Ok(dir)
 }
 

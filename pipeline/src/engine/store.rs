@@ -253,6 +253,20 @@ impl Lock {
         delete(&self.set_aside(dir)?)
     }
 
+    /// Removes what a killed process left half written below an output's folder, under temporary names.
+    pub fn sweep(&self, dir: &Path) -> Result<()> {
+        for entry in std::fs::read_dir(dir).map_err(removing(dir))? {
+            let entry = entry.map_err(removing(dir))?;
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.sweep(&path)?;
+            } else if name_of(&path).starts_with(TEMPORARY) {
+                std::fs::remove_file(&path).map_err(removing(&path))?;
+            }
+        }
+        Ok(())
+    }
+
     fn set_aside(&self, dir: &Path) -> Result<PathBuf> {
         let aside = self.home.root.join(format!("{REMOVED}{}-{}", std::process::id(), clock::now_us()));
         std::fs::rename(dir, &aside).map_err(removing(dir))?;
@@ -443,6 +457,20 @@ pub(crate) mod tests {
         lock.remove(&dir).unwrap();
         assert!(!dir.exists() && lock.remove(&dir).unwrap_err().to_string().contains("cannot remove"));
         assert_eq!(entries(home.root()).count(), 1);
+    }
+
+    #[test]
+    fn what_was_half_written_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let dir = home.stage_dir("p", "s", "0123");
+        std::fs::create_dir_all(dir.join("data/frames")).unwrap();
+        for file in ["checkpoint", ".tmp-checkpoint", "data/frames/part-0.parquet", "data/frames/.tmp-part-1-4711-0"] {
+            std::fs::write(dir.join(file), b"half").unwrap();
+        }
+        home.lock("run").unwrap().sweep(&dir).unwrap();
+        assert!(dir.join("checkpoint").exists() && dir.join("data/frames/part-0.parquet").exists());
+        assert!(!dir.join(".tmp-checkpoint").exists() && !dir.join("data/frames/.tmp-part-1-4711-0").exists());
     }
 
     #[test]
