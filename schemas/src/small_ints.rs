@@ -120,6 +120,10 @@ impl<T: Narrow> SmallInts<T> {
             let page = group.pages.get_next_page()?;
             let from = group.rows.start + pages[wanted].first_row_index as u64;
             let to = pages.get(wanted + 1).map_or(group.rows.end, |p| group.rows.start + p.first_row_index as u64);
+            // What a damaged index says must not become the size of a buffer.
+            if !(from..to).contains(&row) || to > self.file.rows() {
+                return Err(parquet::errors::ParquetError::General("the offset index is damaged".into()));
+            }
             group.next_page = wanted + 1;
             group.page_rows = from..to;
             let count = (to - from) as usize;

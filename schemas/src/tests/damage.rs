@@ -101,12 +101,27 @@ proptest! {
         whole[at..end].copy_from_slice(&bytes[..end - at]);
         fs::write(&path, &whole).unwrap();
         let _ = read_all(folder.path());
+        scan_all(folder.path());
         let report = verify_with(folder.path(), VerifyOptions { repair: false, deep: true });
         // Actions carry a hash: where nothing is found, they are as they were written.
         if report.is_ok_and(|report| report.problems.is_empty()) {
             let dataset = Dataset::open(folder.path()).unwrap();
             prop_assert_eq!(dataset.read_actions(0).unwrap(), framed(0, 40).actions);
             prop_assert_eq!(dataset.read_actions(1).unwrap(), framed(1, 30).actions);
+        }
+    }
+}
+
+/// Scans every column of every part, as queries do, and takes errors as they come.
+fn scan_all(root: &Path) {
+    let Some(index) = Dataset::open(root).ok().and_then(|dataset| dataset.step_index().ok().flatten()) else { return };
+    let index = Arc::new(index);
+    let columns: Vec<usize> = (0..index.schema().fields().len()).collect();
+    for part in 0..index.files().len() as u32 {
+        let last = index.episodes().iter().rfind(|one| one.part == part);
+        let rows = last.map_or(0, |last| last.first_row + u64::from(last.steps));
+        if let Ok(scan) = crate::StepScan::open(&index, part, &columns, std::iter::once(0..rows).collect(), 7) {
+            scan.take_while(Result::is_ok).for_each(drop);
         }
     }
 }
