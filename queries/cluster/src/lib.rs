@@ -1,0 +1,1 @@
+//! SQL on more than one machine.
