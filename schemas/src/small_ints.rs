@@ -212,26 +212,34 @@ fn hybrid<T: Narrow>(mut input: &[u8], width: u8, count: usize, dictionary: &[T]
     if width > 16 {
         return None;
     }
-    // One entry for every index that `width` bits can say, so that the inner loop needs no check; `largest` is checked after.
+    // One entry for every index that `width` bits can say, so that the inner loop needs no check.
     let mut table = dictionary.to_vec();
     table.resize((1usize << width).max(dictionary.len()), T::default());
+    let pairs = if width == 4 { Some(Pairs::new(&table, dictionary.len())) } else { None };
     let mut largest = 0;
-    let end = out.len() + count;
-    while out.len() < end {
+    // Values are written in blocks, the last of which may reach beyond the end.
+    let mut at = out.len();
+    let end = at + count;
+    out.resize(end + BLOCK, T::default());
+    while at < end {
         let (header, rest) = varint(input)?;
         input = rest;
-        let wanted = end - out.len();
+        let wanted = end - at;
         if header & 1 == 0 {
-            let run = (header >> 1) as usize;
+            let run = ((header >> 1) as usize).min(wanted);
             let (bytes, rest) = input.split_at_checked(usize::from(width).div_ceil(8))?;
             input = rest;
             let index = bytes.iter().rev().fold(0usize, |index, byte| index << 8 | usize::from(*byte));
             largest = largest.max(index);
-            out.extend(std::iter::repeat_n(*table.get(index)?, run.min(wanted)));
             // A run of no values would never end.
             if run == 0 {
                 return None;
             }
+            let block = [*table.get(index)?; BLOCK];
+            for start in (at..at + run).step_by(BLOCK) {
+                out[start..start + BLOCK].copy_from_slice(&block);
+            }
+            at += run;
         } else {
             let groups = (header >> 1) as usize;
             let stored = groups.checked_mul(usize::from(width))?;
@@ -242,20 +250,61 @@ fn hybrid<T: Narrow>(mut input: &[u8], width: u8, count: usize, dictionary: &[T]
             if groups == 0 || packed.len() < (values * usize::from(width)).div_ceil(8) {
                 return None;
             }
-            largest = largest.max(unpack(packed, width, values, &table, out));
+            let to = &mut out[at..at + values.next_multiple_of(8)];
+            match &pairs {
+                Some(pairs) => pairs.unpack(packed, to)?,
+                None => largest = largest.max(unpack(packed, width, &table, to)),
+            }
+            at += values;
         }
     }
+    out.truncate(end);
     (largest < dictionary.len()).then_some(())
 }
 
-/// Appends `count` values whose indices are packed in `width` bits each, lowest bits first. Returns the largest index.
-fn unpack<T: Narrow>(packed: &[u8], width: u8, count: usize, table: &[T], out: &mut Vec<T>) -> usize {
+/// Values that a run writes at a time.
+const BLOCK: usize = 16;
+
+/// Indices of four bits, as a stick's eleven buckets have, looked up two at a time.
+struct Pairs<T> {
+    values: Vec<[T; 2]>,
+    /// Whether one of the two lies beyond the dictionary.
+    beyond: Vec<bool>,
+}
+
+impl<T: Narrow> Pairs<T> {
+    fn new(table: &[T], known: usize) -> Self {
+        let halves = |byte: usize| [byte & 15, byte >> 4];
+        Self {
+            values: (0..256).map(|byte| halves(byte).map(|index| table[index])).collect(),
+            beyond: (0..256).map(|byte| halves(byte).iter().any(|index| *index >= known)).collect(),
+        }
+    }
+
+    /// Fills `to`, whose length is even, from as many bytes as there are. None if an index lies beyond the dictionary.
+    fn unpack(&self, packed: &[u8], to: &mut [T]) -> Option<()> {
+        let (Ok(values), Ok(beyond)) = (<&[[T; 2]; 256]>::try_from(&self.values[..]), <&[bool; 256]>::try_from(&self.beyond[..]))
+        else {
+            return None;
+        };
+        let mut bad = false;
+        for (pair, byte) in to.as_chunks_mut::<2>().0.iter_mut().zip(packed) {
+            *pair = values[usize::from(*byte)];
+            bad |= beyond[usize::from(*byte)];
+        }
+        (!bad).then_some(())
+    }
+}
+
+/// Fills `to`, a multiple of eight values, with those whose indices are packed in `width` bits each, lowest bits first;
+/// what the input lacks is index 0. Returns the largest index.
+fn unpack<T: Narrow>(packed: &[u8], width: u8, table: &[T], to: &mut [T]) -> usize {
     macro_rules! widths {
         ($($w:literal),*) => {
             match width {
-                $($w => unpack_width::<T, $w>(packed, count, table, out),)*
+                $($w => unpack_width::<T, $w>(packed, table, to),)*
                 _ => {
-                    out.extend(std::iter::repeat_n(table.first().copied().unwrap_or_default(), count));
+                    to.fill(table.first().copied().unwrap_or_default());
                     0
                 }
             }
@@ -264,26 +313,27 @@ fn unpack<T: Narrow>(packed: &[u8], width: u8, count: usize, table: &[T], out: &
     widths!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
 }
 
-fn unpack_width<T: Narrow, const W: usize>(packed: &[u8], count: usize, table: &[T], out: &mut Vec<T>) -> usize {
-    let mask = (1u128 << W) - 1;
+fn unpack_width<T: Narrow, const W: usize>(packed: &[u8], table: &[T], to: &mut [T]) -> usize {
+    let mask = (1u64 << W) - 1;
+    // Known to the compiler, so that an index of W bits needs no check.
+    let Some(table) = table.get(..1 << W) else { return usize::MAX };
     let mut largest = 0;
-    let mut left = count;
-    for group in packed.chunks(W) {
-        // Eight indices of up to 16 bits are at most 16 bytes.
+    for (i, eight) in to.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        // Eight indices of up to 16 bits are at most 16 bytes: the first four begin at byte 0, the others amid byte W / 2.
         let mut bytes = [0; 16];
-        bytes[..group.len()].copy_from_slice(group);
-        let word = u128::from_le_bytes(bytes);
-        let mut eight = [T::default(); 8];
-        for (i, value) in eight.iter_mut().enumerate() {
-            let index = (word >> (i * W) & mask) as usize;
+        match packed.get(i * W..i * W + 16) {
+            Some(whole) => bytes.copy_from_slice(whole),
+            None => {
+                let rest = packed.get(i * W..).unwrap_or_default();
+                bytes[..rest.len()].copy_from_slice(rest);
+            }
+        }
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|k| bytes[at + k]));
+        let halves = [word(0), word(W / 2) >> (W % 2 * 4)];
+        for (k, value) in eight.iter_mut().enumerate() {
+            let index = (halves[k / 4] >> (k % 4 * W) & mask) as usize;
             largest = largest.max(index);
             *value = table[index];
-        }
-        let taken = left.min(8);
-        out.extend_from_slice(&eight[..taken]);
-        left -= taken;
-        if left == 0 {
-            break;
         }
     }
     largest

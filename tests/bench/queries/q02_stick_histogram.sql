@@ -1,0 +1,2 @@
+-- Where is the left stick?
+select left_x, left_y, count(*) as n from steps group by left_x, left_y order by left_x, left_y
