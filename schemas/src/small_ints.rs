@@ -283,7 +283,8 @@ impl<T: Narrow> Pairs<T> {
 
     /// Fills `to`, whose length is even, from as many bytes as there are. None if an index lies beyond the dictionary.
     fn unpack(&self, packed: &[u8], to: &mut [T]) -> Option<()> {
-        let (Ok(values), Ok(beyond)) = (<&[[T; 2]; 256]>::try_from(&self.values[..]), <&[bool; 256]>::try_from(&self.beyond[..]))
+        let (Ok(values), Ok(beyond)) =
+            (<&[[T; 2]; 256]>::try_from(&self.values[..]), <&[bool; 256]>::try_from(&self.beyond[..]))
         else {
             return None;
         };
@@ -400,6 +401,9 @@ mod tests {
         let decode = |input: &[u8], width| hybrid(input, width, 8, &dictionary, &mut Vec::new());
         assert!(decode(&[3, 0b1110_0100, 0b1110_0100], 2).is_none(), "index 3 of three");
         assert!(decode(&[3, 0b0110_0100], 2).is_none(), "too short");
+        assert!(decode(&[3, 0x21, 0x02, 0x12, 0x20], 4).is_some());
+        assert!(decode(&[3, 0x21, 0x02, 0x32, 0x20], 4).is_none(), "index 3 of three, in four bits");
+        assert!(decode(&[3, 0x21, 0x02, 0x12], 4).is_none(), "too short, in four bits");
         assert!(decode(&[0, 1, 16, 1], 2).is_none(), "an empty run");
         assert!(decode(&[0xff, 0xff, 0xff, 0xff, 0xff], 2).is_none(), "a header without an end");
         assert!(decode(&[16, 9], 2).is_none(), "a run of an index that is not there");

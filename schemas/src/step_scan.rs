@@ -225,12 +225,17 @@ fn bits(values: &[u16], bit: usize) -> BooleanBuffer {
 fn bit_of_sixteen(values: &[u16; 16], bit: usize) -> u16 {
     use std::arch::x86_64::{_mm_cvtsi32_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_set_epi64x, _mm_sll_epi16};
 
-    let four = |at: usize| (0..4).fold(0u64, |word, k| word | u64::from(values[at + k]) << (16 * k)) as i64;
-    let to_top = _mm_cvtsi32_si128(15 - bit as i32);
-    let low = _mm_sll_epi16(_mm_set_epi64x(four(4), four(0)), to_top);
-    let high = _mm_sll_epi16(_mm_set_epi64x(four(12), four(8)), to_top);
-    // Narrowing saturates, which keeps the sign.
-    _mm_movemask_epi8(_mm_packs_epi16(low, high)) as u16
+    #[target_feature(enable = "sse2")]
+    fn gather(fours: [i64; 4], to_top: i32) -> i32 {
+        let to_top = _mm_cvtsi32_si128(to_top);
+        let low = _mm_sll_epi16(_mm_set_epi64x(fours[1], fours[0]), to_top);
+        let high = _mm_sll_epi16(_mm_set_epi64x(fours[3], fours[2]), to_top);
+        // Narrowing saturates, which keeps the sign.
+        _mm_movemask_epi8(_mm_packs_epi16(low, high))
+    }
+    let four = |i: usize| (0..4).fold(0u64, |word, k| word | u64::from(values[4 * i + k]) << (16 * k)) as i64;
+    // SAFETY: SSE2 is part of x86-64.
+    unsafe { gather(std::array::from_fn(four), 15 - bit as i32) as u16 }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
