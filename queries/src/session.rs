@@ -249,6 +249,15 @@ impl Session {
         Some(Manual::of(&name, &rows().or_else(groups).or_else(windows)?))
     }
 
+    /// What there is to know about every function that something is written about.
+    pub fn manuals(&self) -> Vec<Manual> {
+        let state = self.context.state();
+        let rows = state.scalar_functions().iter().map(|(name, f)| (name, f.documentation()));
+        let groups = state.aggregate_functions().iter().map(|(name, f)| (name, f.documentation()));
+        let windows = state.window_functions().iter().map(|(name, f)| (name, f.documentation()));
+        rows.chain(groups).chain(windows).filter_map(|(name, doc)| Some(Manual::of(name, doc?))).collect()
+    }
+
     /// Plans `sql` without running it and returns the columns of its result.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod housekeeping;
 mod pipeline;
 mod sql;
 mod stats;
+mod terminal;
 mod text;
 
 use args::{Cli, Command, Global};

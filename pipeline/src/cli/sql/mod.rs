@@ -3,8 +3,8 @@
 //! ```text
 //!   query, -f FILE, pipe ─┐
 //!                         ├─> script ──> interpreter ──> answer ──> pager, file
-//!   shell (editor) ───────┘    statements    |             └─ pictures ──> --images DIR
-//!     └─ complete              commands      └─ look_up
+//!   shell ── prompt ───────┘    statements    |             └─ pictures ──> --images DIR
+//!              └─ complete     commands      └─ look_up
 //!
 //!   stage outputs   by stage name: demos, play.episodes, reward.scores
 //!   the books       runs, run_stages, metrics, checkpoints
@@ -19,6 +19,7 @@ mod interpreter;
 mod look_up;
 mod pager;
 mod pictures;
+mod prompt;
 mod scan_line;
 mod script;
 mod shell;
