@@ -4,8 +4,11 @@
 //! is part of it, add it to [`scalars`] or [`aggregates`], and give it rows in `tests/slt/functions.slt`. A test forbids two
 //! functions of one name and functions without documentation.
 
+mod action_entropy;
 mod aggregate;
 mod bucket_of;
+mod held_for;
+mod idle_fraction;
 mod longest_run;
 mod ordered;
 mod path_length;
@@ -63,7 +66,16 @@ fn scalars() -> Vec<ScalarUDF> {
 }
 
 fn aggregates() -> Vec<AggregateUDF> {
-    vec![longest_run::function(), path_length::function(), presses::function(), trues::count_true(), trues::rate()]
+    vec![
+        action_entropy::function(),
+        held_for::function(),
+        idle_fraction::function(),
+        longest_run::function(),
+        path_length::function(),
+        presses::function(),
+        trues::count_true(),
+        trues::rate(),
+    ]
 }
 
 /// The functions that Playhouse adds to SQL, by name.
