@@ -24,6 +24,7 @@ pub mod engine;
 pub mod env;
 pub mod evaluate;
 pub mod import;
+pub mod limits;
 pub mod ordered;
 pub mod progress;
 pub mod report;

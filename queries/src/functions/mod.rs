@@ -6,6 +6,7 @@
 
 mod action_entropy;
 mod aggregate;
+mod bounded;
 mod bucket_of;
 mod held_for;
 mod idle_fraction;
@@ -25,6 +26,7 @@ mod wilson_low;
 use datafusion::logical_expr::{AggregateUDF, Documentation, ScalarUDF};
 use datafusion::prelude::SessionContext;
 
+pub(crate) use bounded::bound;
 pub(crate) use wilson::interval as wilson_interval;
 
 /// What a user is told about a function.

@@ -16,6 +16,7 @@ mod arguments;
 mod command;
 mod complete;
 mod interpreter;
+mod layout;
 mod look_up;
 mod pager;
 mod pictures;
@@ -51,6 +52,7 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
     let session = Session::new(&SessionOptions {
         threads: Some(context.threads),
         memory_limit: context.memory_limit,
+        spill_limit: context.spill_limit,
         stop: Some(Arc::new(interrupted)),
         watch: line.watch(),
     })?;
