@@ -260,7 +260,7 @@ fn limit_text(limit: &Option<usize>) -> String {
 fn exhausted(text: &str) -> &str {
     let refused = text.find("Failed to allocate").map_or(text, |at| &text[at..]);
     let refused = refused.lines().next().unwrap_or(refused);
-    refused.split(" already allocated for this reservation").next().unwrap_or(refused)
+    refused.split(" for this reservation").next().unwrap_or(refused)
 }
 
 #[cfg(test)]
@@ -284,7 +284,7 @@ mod tests {
     fn what_the_pool_refused_is_said_in_a_line() {
         let pool = "Additional allocation failed for Sort with top memory consumers as:\n  Sort#1 consumed 9 MB\nError: Failed to \
             allocate additional 8.0 MB for Sort with 9.0 MB already allocated for this reservation - 1.0 MB remain available";
-        assert_eq!(exhausted(pool), "Failed to allocate additional 8.0 MB for Sort with 9.0 MB");
+        assert_eq!(exhausted(pool), "Failed to allocate additional 8.0 MB for Sort with 9.0 MB already allocated");
         assert_eq!(exhausted("one call of repeat would make 2 GiB"), "one call of repeat would make 2 GiB");
     }
 }
