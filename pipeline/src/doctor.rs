@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use playhouse_kernels::device;
 use serde::Serialize;
 
+use crate::limits::{kibibytes, of_container};
+
 /// Everything that `playhouse doctor` found out.
 #[derive(Debug, Clone, Serialize)]
 pub struct Findings {
@@ -81,7 +83,6 @@ pub fn examine(home: &Path, threads: usize) -> Findings {
         memory: gpu.memory,
     };
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
     let place = existing(home);
     let disk = rustix::fs::statvfs(&place).ok();
     Findings {
@@ -92,7 +93,7 @@ pub fn examine(home: &Path, threads: usize) -> Findings {
         threads,
         memory_total: devices.cpu.memory,
         memory_available: kibibytes(&memory, "MemAvailable:"),
-        memory_limit: limit,
+        memory_limit: of_container(),
         home: home.to_owned(),
         disk_free: disk.map(|d| d.f_bavail * d.f_frsize),
         home_problem: writable(&place).err().map(|e| format!("{}: {e}", place.display())),
@@ -120,11 +121,6 @@ fn writable(folder: &Path) -> std::io::Result<()> {
 }
 
 /// A line of /proc/meminfo, in bytes.
-fn kibibytes(meminfo: &str, field: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix(field))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
-}
-
 /// What trains and plays. Both are done on the CPU in this version, GPU or not.
 fn backend(devices: &device::Devices, threads: usize) -> String {
     let simd = devices.cpu.simd.first().copied().unwrap_or("scalar");
@@ -176,9 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_the_system_says() {
-        assert_eq!(kibibytes("MemTotal:       2048 kB\nMemAvailable:  1 kB\n", "MemTotal:"), Some(2 << 20));
-        assert_eq!(kibibytes("", "MemTotal:"), None);
+    fn sizes_read_well() {
         assert_eq!([bytes(12), bytes(1536), bytes(3 << 30)], ["12 B", "1.5 KiB", "3.0 GiB"]);
     }
 

@@ -15,17 +15,16 @@
 //!
 //! A *pipeline* is a TOML file of stages; a *stage* has a kind, settings, inputs and expectations; its *fingerprint* is
 //! everything that can change its result; a *run* is one execution of a pipeline with its parameters resolved.
-//! [`engine`] decides what must run and keeps the books, [`stages`] knows how each kind is done. [`editor`] is where people
-//! type at the prompt of `playhouse sql`.
+//! [`engine`] decides what must run and keeps the books, [`stages`] knows how each kind is done.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod cli;
 pub mod doctor;
-pub mod editor;
 pub mod engine;
 pub mod env;
 pub mod evaluate;
 pub mod import;
+pub mod limits;
 pub mod ordered;
 pub mod progress;
 pub mod report;

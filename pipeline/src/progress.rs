@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::engine::clock;
 
@@ -37,27 +38,37 @@ static PROMPT: AtomicBool = AtomicBool::new(false);
 /// The program was asked to end, at a prompt or not.
 static LEAVE: AtomicBool = AtomicBool::new(false);
 
+/// Between two signals to an editor of lines that waits for a key.
+const NUDGE: Duration = Duration::from_millis(100);
+
 /// Lets Ctrl-C (and a polite kill) set the stop flag instead of ending the process. A second one ends it at once.
+///
+/// # Errors
+/// The system refuses a thread or a handler.
 pub fn catch_interrupts() -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anything else runs: the prompt's editor puts a handler of its own over this one for as long as it reads.
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
     std::thread::Builder::new().name("interrupts".into()).spawn(move || {
         runtime.block_on(async {
-            let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-                return;
-            };
             let mut asked = 0;
             loop {
+                let prompt = PROMPT.load(Ordering::Relaxed);
                 tokio::select! {
-                    pressed = tokio::signal::ctrl_c() => {
-                        if pressed.is_err() {
-                            return;
-                        }
-                        if PROMPT.load(Ordering::Relaxed) {
-                            STOP.store(true, Ordering::Relaxed);
-                            continue;
-                        }
-                    }
+                    _ = interrupt.recv() => if PROMPT.load(Ordering::Relaxed) {
+                        STOP.store(true, Ordering::Relaxed);
+                        continue;
+                    },
                     _ = terminate.recv() => LEAVE.store(true, Ordering::Relaxed),
+                    // The editor notices nothing but Ctrl-C. Again and again, for it may not have begun to listen.
+                    () = tokio::time::sleep(NUDGE), if prompt && asked_to_leave() => {
+                        // A process may always signal itself.
+                        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGINT);
+                        continue;
+                    }
                 }
                 asked += 1;
                 if asked > 1 {

@@ -225,10 +225,64 @@ fn functions() -> Vec<(String, String)> {
             format!("select episode_id, max(n) from {runs} group by 1 order by 1"),
         ),
         (
+            "select episode_id, idle_fraction(buttons, left_x, left_y, right_x, right_y) from steps group by 1 order by 1".to_owned(),
+            format!("select episode_id, avg(case when {IDLE} then 1.0 else 0.0 end) from steps group by 1 order by 1"),
+        ),
+        (
+            // A part of the rows, nulls among them, all in one group.
+            "select idle_fraction(nullif(buttons, 4), left_x, nullif(left_y, 4), right_x, 5) filter (where t > 3) from steps".to_owned(),
+            "select avg(cast(nullif(buttons, 4) = 0 and left_x = 5 and nullif(left_y, 4) = 5 and right_x = 5 as int)) \
+             from steps where t > 3".to_owned(),
+        ),
+        (
+            "select left_x, rate(a) as a, idle_fraction(buttons, 5, left_y, right_x, right_y) as i from steps group by 1 order by 1".to_owned(),
+            "select left_x, avg(cast(a as int)), avg(cast(buttons = 0 and left_y = 5 and right_x = 5 and right_y = 5 as int)) \
+             from steps group by 1 order by 1".to_owned(),
+        ),
+        (
+            "select episode_id, round(action_entropy(buttons, left_x, left_y, right_x, right_y), 9) from steps group by 1 order by 1".to_owned(),
+            entropy("buttons, left_x, left_y, right_x, right_y", "episode_id", "steps"),
+        ),
+        (
+            format!("select left_x, round(action_entropy(a, b, left_y), 9) from {scattered} group by 1 order by 1"),
+            entropy("a, b, left_y", "left_x", "steps"),
+        ),
+        (
+            "select b, round(action_entropy(cast(nullif(left_y, 3) as smallint), t) filter (where a), 9) from steps group by 1 order by 1".to_owned(),
+            entropy("left_y, t", "b", "(select * from steps where a and left_y <> 3)"),
+        ),
+        (
+            "select round(action_entropy(left_x), 9), round(action_entropy(cast(left_x as bigint) - 100), 9) from steps".to_owned(),
+            format!("select h as one, h as other from ({})", entropy("left_x", "1", "steps")),
+        ),
+        (
+            "select episode_id, held_for(b, t) as n from steps group by 1 having n > 0 order by 1".to_owned(),
+            format!("select episode_id, avg(n) from {runs} group by 1 order by 1"),
+        ),
+        (
+            format!("select episode_id, held_for(b, t) as n from {scattered} group by 1 having n > 0 order by 1"),
+            format!("select episode_id, avg(n) from {runs} group by 1 order by 1"),
+        ),
+        (
+            // What a growing window sees at each step.
+            "select episode_id, t, rate(a) over w, count_true(b) over w, presses(a, t) over w from steps where episode_id < 20 \
+             window w as (partition by episode_id order by t) order by 1, 2".to_owned(),
+            format!("select episode_id, t, avg(cast(a as int)) over w, sum(cast(b as int)) over w, sum(case when a and not a_before \
+                then 1 else 0 end) over w from {steps} where episode_id < 20 window w as (partition by episode_id order by t) order by 1, 2"),
+        ),
+        (
             "select count_true(a), rate(a), rate(pos_x > 3) filter (where b) from steps".to_owned(),
             "select sum(cast(a as int)), avg(cast(a as int)), avg(cast(pos_x > 3 as int)) filter (where b) from steps".to_owned(),
         ),
     ]
+}
+
+/// The entropy `h` of the joint values of `components` in the groups of `by`, in plain SQL.
+fn entropy(components: &str, by: &str, table: &str) -> String {
+    format!(
+        "select k, round(sum(n / total * log2(total / n)), 9) as h from (select k, cast(n as double) as n, sum(cast(n as double)) over \
+         (partition by k) as total from (select {by} as k, count(*) as n from {table} group by {by}, {components})) group by k order by k"
+    )
 }
 
 fn text(batches: &[RecordBatch]) -> Vec<String> {

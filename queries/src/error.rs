@@ -1,8 +1,10 @@
 //! Errors that say whose fault it is: the SQL, its parameters, a file, the limits, or us.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 
@@ -115,11 +117,27 @@ pub enum Error {
     #[error("reading failed: {0}")]
     Read(String),
     /// The query wanted more memory than it may have.
-    #[error("the query needs more than its memory limit{}: {message}; filter earlier, select fewer columns, or raise the limit", limit_text(.limit))]
+    #[error(
+        "the query needs more than its memory limit{}: {message}; filter earlier, select fewer columns, or raise the limit \
+         (--memory-limit)",
+        limit_text(.limit)
+    )]
     Memory {
         /// The limit in bytes, if one was set.
         limit: Option<usize>,
         /// What asked for more.
+        message: String,
+    },
+    /// The query wanted more room for temporary files than it may have, or than there is.
+    #[error(
+        "the query needs more room for temporary files in {}: {message}; filter earlier, select fewer columns, raise the limit \
+         (--memory-limit, --spill-limit), or point TMPDIR at a folder on a larger disk",
+        folder.display()
+    )]
+    Disk {
+        /// Where temporary files go.
+        folder: PathBuf,
+        /// How much there was.
         message: String,
     },
     /// The stop closure of the session's options returned true.
@@ -152,7 +170,11 @@ impl Error {
         let first = error.iter().next().unwrap_or(&error);
         let span = first.diagnostic().and_then(|d| d.span);
         let position = span.and_then(|s| Position::of(sql, s.start.line, s.start.column));
-        match first.find_root() {
+        let root = first.find_root();
+        if let Some(message) = no_room(root) {
+            return Self::Disk { folder: std::env::temp_dir(), message };
+        }
+        match root {
             DataFusionError::SQL(parser, _) => syntax_error(&parser.to_string(), sql),
             DataFusionError::SchemaError(schema, _) => Self::Sql { message: schema.to_string(), position },
             DataFusionError::Plan(message)
@@ -160,7 +182,7 @@ impl Error {
             | DataFusionError::Configuration(message)
             | DataFusionError::Execution(message) => Self::Sql { message: message.clone(), position },
             DataFusionError::ResourcesExhausted(message) => {
-                Self::Memory { limit, message: first_line(message).to_owned() }
+                Self::Memory { limit, message: exhausted(message).to_owned() }
             }
             DataFusionError::ArrowError(arrow, _) => Self::Sql { message: arrow.to_string(), position },
             DataFusionError::ParquetError(e) => Self::Read(e.to_string()),
@@ -168,6 +190,28 @@ impl Error {
             DataFusionError::IoError(e) => Self::Read(e.to_string()),
             other => Self::Internal(other.strip_backtrace()),
         }
+    }
+}
+
+/// What an error says if it is that temporary files are too large. Nothing else is written while a query runs.
+fn no_room(error: &DataFusionError) -> Option<String> {
+    let source = match error {
+        DataFusionError::IoError(source) => source,
+        DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
+            ArrowError::IoError(_, source) => source,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let text = source.to_string();
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(text),
+        // The engine has no kind of its own for this.
+        ErrorKind::Other => {
+            let (_, limit) = text.split_once("has exceeded the allowable limit of ")?;
+            Some(format!("it may take {}", limit.split(". ").next()?))
+        }
+        _ => None,
     }
 }
 
@@ -212,6 +256,35 @@ fn limit_text(limit: &Option<usize>) -> String {
     limit.map(|bytes| format!(" of {:.1} MiB", bytes as f64 / (1 << 20) as f64)).unwrap_or_default()
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or(text)
+/// Of what the memory pool says, who asked for how much: what else it lists is for who writes operators.
+fn exhausted(text: &str) -> &str {
+    let refused = text.find("Failed to allocate").map_or(text, |at| &text[at..]);
+    let refused = refused.lines().next().unwrap_or(refused);
+    refused.split(" for this reservation").next().unwrap_or(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_files_that_do_not_fit_are_told_from_data_that_cannot_be_read() {
+        let of = |source: std::io::Error| Error::from_engine(DataFusionError::IoError(source), "", None);
+        let full = of(ErrorKind::StorageFull.into());
+        assert!(full.to_string().contains("--spill-limit") && full.to_string().contains("no storage space"), "{full}");
+        let bounded =
+            "The used disk space during the spilling process has exceeded the allowable limit of 9.5 MB. Please";
+        let bounded = of(std::io::Error::other(bounded));
+        assert!(bounded.to_string().contains("it may take 9.5 MB; filter earlier"), "{bounded}");
+        assert!(matches!(of(ErrorKind::UnexpectedEof.into()), Error::Read(_)));
+        assert!(matches!(of(std::io::Error::other("no idea")), Error::Read(_)));
+    }
+
+    #[test]
+    fn what_the_pool_refused_is_said_in_a_line() {
+        let pool = "Additional allocation failed for Sort with top memory consumers as:\n  Sort#1 consumed 9 MB\nError: Failed to \
+            allocate additional 8.0 MB for Sort with 9.0 MB already allocated for this reservation - 1.0 MB remain available";
+        assert_eq!(exhausted(pool), "Failed to allocate additional 8.0 MB for Sort with 9.0 MB already allocated");
+        assert_eq!(exhausted("one call of repeat would make 2 GiB"), "one call of repeat would make 2 GiB");
+    }
 }

@@ -27,6 +27,7 @@ pub mod library;
 mod operators;
 mod output;
 mod params;
+mod resident;
 mod rules;
 mod scan_progress;
 mod session;

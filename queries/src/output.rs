@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 /// Rows of a row group: large enough for the statistics to be small, small enough to prune.
 const ROW_GROUP: usize = 1 << 20;
 
+/// Bytes of a row group at most, encoded: it is in memory until it is complete.
+const ROW_GROUP_BYTES: usize = 128 << 20;
+
 /// `schema` with dictionary columns as their values: how the data is encoded is not the business of who asks.
 pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| match field.data_type() {
@@ -70,10 +73,11 @@ impl AtomicParquet {
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        match self.writer.as_mut().map(|writer| writer.write(batch)) {
-            Some(Err(e)) => Err(self.failed(e)),
-            _ => Ok(()),
-        }
+        let Some(writer) = self.writer.as_mut() else { return Ok(()) };
+        let written = writer
+            .write(batch)
+            .and_then(|()| if writer.in_progress_size() > ROW_GROUP_BYTES { writer.flush() } else { Ok(()) });
+        written.map_err(|e| self.failed(e))
     }
 
     /// Returns the number of rows written.

@@ -14,7 +14,7 @@ use datafusion::catalog::{MemTable, MemorySchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, TableReference};
 use datafusion::execution::cache::cache_manager::{CacheManagerConfig, FileMetadataCache};
 use datafusion::execution::cache::default_cache::DefaultCache;
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryReservation, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -31,6 +31,7 @@ use crate::functions::{self, Manual};
 use crate::operators::{ByPlace, ByRuns, GroupBy, Lag};
 use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
+use crate::resident::Ceiling;
 use crate::rules::{CountConditions, PackedButtons};
 use crate::scan_progress::{ScanProgress, Watch};
 use crate::statement::{position_of, prepare};
@@ -56,6 +57,8 @@ pub struct SessionOptions {
     /// Bytes that sorts, hash tables and collected results may take; beyond it sorts and group-bys spill to the
     /// temporary folder, and what cannot spill is [`Error::Memory`]. `None` for no limit.
     pub memory_limit: Option<usize>,
+    /// Bytes of temporary files at most; beyond it is [`Error::Disk`]. `None` for 100 GiB.
+    pub spill_limit: Option<u64>,
     /// Asked every 50 ms while a query runs; true ends it with [`Error::Cancelled`].
     pub stop: Option<Stop>,
     /// Told about every 50 ms how far the running query has come.
@@ -67,6 +70,7 @@ impl fmt::Debug for SessionOptions {
         f.debug_struct("SessionOptions")
             .field("threads", &self.threads)
             .field("memory_limit", &self.memory_limit)
+            .field("spill_limit", &self.spill_limit)
             .field("stop", &self.stop.is_some())
             .field("watch", &self.watch.is_some())
             .finish()
@@ -89,6 +93,7 @@ pub struct Session {
     /// Where the caller waits. A timer of the workers' own would not ring while all of them are busy.
     waiting: tokio::runtime::Runtime,
     memory_limit: Option<usize>,
+    ceiling: Ceiling,
     stop: Option<Stop>,
     watch: Option<Watch>,
 }
@@ -117,9 +122,12 @@ impl Session {
             let pool = TrackConsumersPool::new(FairSpillPool::new(limit), NonZeroUsize::MIN);
             environment = environment.with_memory_pool(Arc::new(pool));
         }
+        if let Some(limit) = options.spill_limit {
+            environment = environment.with_max_temp_directory_size(limit);
+        }
         let environment = environment.build_arc().map_err(|e| Error::Internal(e.to_string()))?;
         let state = SessionStateBuilder::new()
-            .with_config(config(threads))
+            .with_config(config(threads, options.memory_limit))
             .with_runtime_env(environment)
             .with_default_features()
             .with_analyzer_rule(Arc::new(CountConditions::new()))
@@ -132,7 +140,10 @@ impl Session {
         let context = SessionContext::new_with_state(state);
         functions::register_all(&context);
         let SessionOptions { memory_limit, stop, watch, .. } = options.clone();
-        Ok(Self { context, runtime, waiting, memory_limit, stop, watch })
+        if let Some(limit) = memory_limit {
+            functions::bound(&context, limit);
+        }
+        Ok(Self { context, runtime, waiting, memory_limit, ceiling: Ceiling::new(memory_limit), stop, watch })
     }
 
     /// Gives the session new threads after a query was cancelled: a join or a function that has begun on a large batch
@@ -249,6 +260,15 @@ impl Session {
         Some(Manual::of(&name, &rows().or_else(groups).or_else(windows)?))
     }
 
+    /// What there is to know about every function that something is written about.
+    pub fn manuals(&self) -> Vec<Manual> {
+        let state = self.context.state();
+        let rows = state.scalar_functions().iter().map(|(name, f)| (name, f.documentation()));
+        let groups = state.aggregate_functions().iter().map(|(name, f)| (name, f.documentation()));
+        let windows = state.window_functions().iter().map(|(name, f)| (name, f.documentation()));
+        rows.chain(groups).chain(windows).filter_map(|(name, doc)| Some(Manual::of(name, doc?))).collect()
+    }
+
     /// Plans `sql` without running it and returns the columns of its result.
     ///
     /// # Errors
@@ -266,16 +286,11 @@ impl Session {
     /// [`Error::Cancelled`] for the limits.
     pub fn query(&self, sql: &str, params: &Params) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();
-        let mut bytes = 0;
-        let rows = self.stream(sql, params)?;
+        let mut rows = self.stream(sql, params)?;
         let schema = rows.schema();
-        for batch in rows {
+        while let Some(batch) = rows.next() {
             let batch = batch?;
-            bytes += batch.get_array_memory_size();
-            if let Some(limit) = self.memory_limit.filter(|&limit| bytes > limit) {
-                let message = "its result alone is larger".to_owned();
-                return Err(Error::Memory { limit: Some(limit), message });
-            }
+            rows.hold(&batch)?;
             if batch.num_rows() > 0 {
                 batches.push(batch);
             }
@@ -366,6 +381,7 @@ impl Session {
 
     fn run(&self, sql: &str, params: &Params, state: SessionState) -> Result<Rows<'_>> {
         let context = state.task_ctx();
+        let held = MemoryConsumer::new("the result").register(context.memory_pool());
         let plan = self.plan(sql, params, state)?;
         let schema = plain_schema(&plan.schema());
         let running = Arc::clone(&plan);
@@ -383,10 +399,12 @@ impl Session {
             }
         });
         let watched = Instant::now();
-        Ok(Rows { session: self, sql: sql.to_owned(), receiver, task: Some(task), schema, plan: running, watched })
+        let sql = sql.to_owned();
+        Ok(Rows { session: self, sql, receiver, task: Some(task), schema, plan: running, watched, held })
     }
 
     fn plan(&self, sql: &str, params: &Params, state: SessionState) -> Result<Arc<dyn ExecutionPlan>> {
+        self.ceiling.begin();
         let statement = prepare(sql, params)?;
         self.resolve_tables(&statement, sql, &state)?;
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
@@ -438,7 +456,10 @@ impl Session {
                     done = &mut work => {
                         return done.map_err(|e| Error::from_engine(e.into(), sql, self.memory_limit));
                     }
-                    () = tokio::time::sleep(STOP_INTERVAL) => self.tell(plan),
+                    () = tokio::time::sleep(STOP_INTERVAL) => {
+                        self.tell(plan);
+                        self.ceiling.check()?;
+                    }
                 }
             }
             Err(Error::Cancelled)
@@ -470,12 +491,28 @@ pub struct Rows<'a> {
     plan: Arc<dyn ExecutionPlan>,
     /// When the watch was last told although no batch kept us waiting.
     watched: Instant,
+    /// What the caller keeps.
+    held: MemoryReservation,
 }
 
 impl Rows<'_> {
     /// The columns of every batch.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// Counts a batch that the caller keeps towards the session's memory limit, until the rows are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is no room for it.
+    pub fn hold(&mut self, batch: &RecordBatch) -> Result<()> {
+        // Batches may be windows on the same memory.
+        let bytes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+        let bytes = bytes.sum::<Result<usize, _>>().map_err(|e| Error::Internal(e.to_string()))?;
+        self.held.try_grow(bytes).map_err(|_| Error::Memory {
+            limit: self.session.memory_limit,
+            message: format!("its result alone takes {:.1} MiB so far", self.held.size() as f64 / f64::from(1 << 20)),
+        })
     }
 
     /// How far the query has come.
@@ -493,6 +530,10 @@ impl Iterator for Rows<'_> {
         if self.watched.elapsed() > STOP_INTERVAL {
             self.watched = Instant::now();
             self.session.tell(Some(self.plan.as_ref()));
+            if let Err(error) = self.session.ceiling.check() {
+                self.end();
+                return Some(Err(error));
+            }
         }
         let next = self.session.block(&self.sql, Some(self.plan.as_ref()), async {
             match self.receiver.next().await {
@@ -535,7 +576,7 @@ fn footer_cache() -> Arc<FileMetadataCache> {
     Arc::clone(CACHE.get_or_init(|| Arc::new(DefaultCache::new(FOOTER_CACHE).with_name("playhouse footers"))))
 }
 
-fn config(threads: usize) -> SessionConfig {
+fn config(threads: usize, memory_limit: Option<usize>) -> SessionConfig {
     let mut config = SessionConfig::new().with_target_partitions(threads).with_information_schema(true);
     let options = config.options_mut();
     options.execution.collect_statistics = true;
@@ -548,6 +589,11 @@ fn config(threads: usize) -> SessionConfig {
     options.sql_parser.collect_spans = true;
     // Steps are stored in order: where they are dealt out by episode, merging keeps the order, and nothing is sorted.
     options.optimizer.prefer_existing_sort = true;
+    if let Some(limit) = memory_limit {
+        // Every sort sets this aside for merging what it has spilled: of a small limit, a small part.
+        let merge = &mut options.execution.sort_spill_reservation_bytes;
+        *merge = (*merge).min(limit / (16 * threads));
+    }
     options.explain.format = datafusion::common::format::ExplainFormat::Indent;
     config
 }

@@ -93,7 +93,7 @@ fn what_is_typed_wrong_is_a_usage_error() {
     house.fails(2, &["sql", "select 1", "--frmat", "csv"], &["--frmat"]);
     house.fails(2, &["stats", "nowhere"], &["`nowhere` is neither a path nor a stage"]);
     house.fails(2, &["run", "--threads", "0"], &["--threads"]);
-    house.fails(2, &["run", "--memory", "2parsec"], &["2parsec"]);
+    house.fails(2, &["run", "--memory-limit", "2parsec"], &["2parsec"]);
     house.fails(2, &["teleport"], &["teleport"]);
     house.ok(&["run", "p.toml"]);
     house.fails(2, &["sql", "select 1", "--pipeline", "q"], &["--pipeline q", "no finished output"]);

@@ -5,6 +5,7 @@
 //! - `tables`: plain tables of other tools, imported, queried, refused and resumed.
 //! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
 //! - `shell`: scripts, pictures, and the prompt on a real pseudo-terminal.
+//! - `memory`: what queries take, small limits, hostile questions.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
@@ -12,6 +13,7 @@ mod clips;
 mod commands;
 mod engine;
 mod house;
+mod memory;
 mod shell;
 mod stats;
 mod tables;

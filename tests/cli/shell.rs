@@ -26,7 +26,7 @@ fn a_session_at_a_terminal() {
     assert!(terminal.prompt().contains("2 tables"));
     assert!(terminal.line("\\d").contains("episodes  episode_id"));
     terminal.press("select count(*) as n,\r");
-    terminal.wait_for("        -> ");
+    terminal.wait_for("; ends the statement");
     let answer = terminal.line("  max(t) > 0 as longer from steps;");
     assert!(answer.contains("| longer |") && answer.contains("| true   |"), "{answer}");
     assert!(answer.contains("1 row in ") && answer.contains(" s"), "{answer}");
@@ -71,11 +71,72 @@ fn ctrl_c_ends_the_statement_and_not_the_session() {
     terminal.press("select nonsense");
     terminal.wait_for("nonsense");
     terminal.press("\x03");
-    assert!(terminal.prompt().contains("^C"));
+    terminal.prompt();
     assert!(terminal.line("select 41 + 2 as answer;").contains("| 43     |"));
+    // Several lines of it, too.
+    terminal.press("select 'more\r");
+    terminal.wait_for("; ends the statement");
+    terminal.press("nonsense");
+    terminal.wait_for("onsense");
+    terminal.press("\x03");
+    terminal.prompt();
+    assert!(terminal.line("select 42 + 2 as answer;").contains("| 44     |"));
     terminal.press("\x04");
     let (status, all) = terminal.end();
     assert_eq!(status, 0, "{all}");
+}
+
+#[test]
+fn the_prompt_edits_lines() {
+    let house = recorded("none");
+    let mut terminal = start(&house, &["sql", "--dataset", "play"]);
+    terminal.prompt();
+    // Typed ahead of the answer, in one go.
+    terminal.press("select 10 + 1 as n;\rselect 10 + 2 as m;\r");
+    assert!(terminal.prompt().contains("| 11 |"));
+    assert!(terminal.prompt().contains("| 12 |"));
+    // A pasted tab completes nothing, and pasted lines run together, once Enter is pressed.
+    terminal.press("\x1b[200~select 10 + 3\tas epi;\r\nselect 10 + 4 as m;\x1b[201~");
+    terminal.wait_for("as m;");
+    let pasted = terminal.line("");
+    assert!(pasted.contains("| 13  |") && pasted.contains("| 14 |"), "{pasted}");
+    // Quotes and comments hide the end of a statement.
+    terminal.press("select ';' as a, -- not here;\r");
+    terminal.wait_for("; ends the statement");
+    assert!(terminal.line("10 + 5 as b /* nor here; */;").contains("| ; | 15 |"));
+    // One of several candidates is not guessed; they are listed.
+    terminal.press("select count(*) from \t");
+    terminal.wait_for("episodes  steps");
+    terminal.wait_for("select count(*) from ");
+    assert!(terminal.line("st\t where t = 0;").contains("| 3        |"));
+    terminal.press("\\ti\t");
+    terminal.wait_for("\\timing");
+    assert!(terminal.line(" off").contains("timing is off"));
+    // What a function takes is shown, and is no part of the text.
+    terminal.press("select 10 + presses(");
+    terminal.wait_for("button, t)");
+    assert!(terminal.line("a, t) > 9 as pressed from steps where episode_id = 1;").contains("| pressed |"));
+    // The cursor moves by words.
+    assert!(terminal.line("select as n;\x1bb\x1bb10 + 7 ").contains("| 17 |"));
+    assert!(terminal.line("\x12+ 7\x05").contains("| 17 |"), "what is searched for is run again");
+    terminal.press("\x04");
+    let (status, all) = terminal.end();
+    assert_eq!(status, 0, "{all}");
+}
+
+#[test]
+fn a_prompt_beside_a_file_draws_on_the_terminal() {
+    let house = House::new();
+    let state = house.path("state");
+    let variables = [("XDG_STATE_HOME", state.to_str().unwrap())];
+    let mut terminal = Terminal::start_line(&house, "sql > answers.txt", &variables);
+    assert!(terminal.prompt().contains("0 tables"));
+    terminal.line("select 40 + 2 as answer;");
+    terminal.press("\x04");
+    let (status, all) = terminal.end();
+    assert_eq!(status, 0, "{all}");
+    assert!(!all.contains("| 42     |"), "{all}");
+    assert!(std::fs::read_to_string(house.path("answers.txt")).unwrap().contains("| 42     |"));
 }
 
 #[test]

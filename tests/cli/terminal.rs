@@ -25,8 +25,13 @@ impl Terminal {
     /// Starts `playhouse` with these arguments and variables on a terminal of 40 rows and 100 columns.
     pub fn start(house: &House, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let quoted: Vec<String> = arguments.iter().map(|a| format!("'{}'", a.replace('\'', "'\\''"))).collect();
+        Self::start_line(house, &quoted.join(" "), variables)
+    }
+
+    /// The same, with the arguments as a shell reads them.
+    pub fn start_line(house: &House, arguments: &str, variables: &[(&str, &str)]) -> Self {
         let program = env!("CARGO_BIN_EXE_playhouse");
-        let line = format!("stty rows 40 cols 100; echo process $$.; exec '{program}' {}", quoted.join(" "));
+        let line = format!("stty rows 40 cols 100; echo process $$.; exec '{program}' {arguments}");
         let mut command = std::process::Command::new("script");
         command.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(house.path(""));
         command.env("SHELL", "/bin/sh").env("TERM", "xterm").env("PAGER", "").envs(variables.iter().copied());

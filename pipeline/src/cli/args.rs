@@ -39,9 +39,12 @@ pub struct Global {
     /// Threads to use [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Memory that one query may take, as in 2GiB [default: no limit]
+    /// Memory that one query may take, as in 2GiB; beyond it sorts and groups go to temporary files [default: half of it]
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
-    pub memory: Option<usize>,
+    pub memory_limit: Option<usize>,
+    /// Temporary files that one query may write to TMPDIR, as in 50GiB [default: half of what is free there]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
+    pub spill_limit: Option<usize>,
 }
 
 /// The commands.

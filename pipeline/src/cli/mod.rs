@@ -15,6 +15,7 @@ use clap::Parser;
 use crate::engine::nearest::hint;
 use crate::engine::store::Home;
 use crate::engine::{Error, chain, ledger, run};
+use crate::limits;
 use crate::progress::{Console, catch_interrupts, interrupted};
 
 mod args;
@@ -25,6 +26,7 @@ mod housekeeping;
 mod pipeline;
 mod sql;
 mod stats;
+mod terminal;
 mod text;
 
 use args::{Cli, Command, Global};
@@ -35,6 +37,7 @@ pub(crate) struct Context<'a> {
     console: Console,
     threads: usize,
     memory_limit: Option<usize>,
+    spill_limit: Option<u64>,
     out: &'a mut dyn Write,
 }
 
@@ -95,13 +98,14 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
-    let Global { home, quiet, threads, memory } = cli.global;
+    let Global { home, quiet, threads, memory_limit, spill_limit } = cli.global;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut context = Context {
         home: Home::new(home),
         console: Console::new(quiet),
         threads: threads.map_or(cores, usize::from),
-        memory_limit: memory,
+        memory_limit: memory_limit.or_else(limits::memory),
+        spill_limit: spill_limit.map(|limit| limit as u64).or_else(limits::temporary_files),
         out,
     };
     let context = &mut context;
@@ -176,7 +180,8 @@ fn json(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<()> {
 
 /// The options of a run.
 fn run_options(context: &Context, command: String) -> run::Options {
-    run::Options { threads: context.threads, memory_limit: context.memory_limit, command }
+    let Context { threads, memory_limit, spill_limit, .. } = *context;
+    run::Options { threads, memory_limit, spill_limit, command }
 }
 
 #[cfg(test)]

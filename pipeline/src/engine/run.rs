@@ -36,6 +36,8 @@ pub struct Options {
     pub threads: usize,
     /// Bytes a query may take; none: no limit.
     pub memory_limit: Option<usize>,
+    /// Bytes of temporary files that a query may write; none: what the query engine allows.
+    pub spill_limit: Option<u64>,
     /// What was typed, for the lock.
     pub command: String,
 }
@@ -226,6 +228,7 @@ fn execute(plan: &Plan, item: &Item, lock: &Lock, options: &Options, progress: &
     let session = Session::new(&SessionOptions {
         threads: Some(options.threads),
         memory_limit: options.memory_limit,
+        spill_limit: options.spill_limit,
         stop: Some(Arc::new(interrupted)),
         ..Default::default()
     })?;

@@ -1,4 +1,4 @@
-//! What every aggregate function here shares: a name, fixed argument types, a manual, and how it accumulates.
+//! What every aggregate function here shares: a name, what it takes and gives, a manual, and how it accumulates.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -6,34 +6,38 @@ use std::sync::Arc;
 use arrow::array::{Array, BooleanArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::Result;
+use datafusion::common::{Result, not_impl_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, GroupsAccumulator, Signature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, GroupsAccumulator, Signature,
+    TypeSignature, Volatility,
 };
 
-/// An aggregate of fixed argument types.
+/// Makes what accumulates many groups at once.
+pub(super) type Grouped = fn() -> Box<dyn GroupsAccumulator + Sync>;
+
+/// An aggregate over the rows of a group.
 pub(super) struct Aggregate {
     name: &'static str,
     signature: Signature,
-    returns: DataType,
+    returns: fn(&[DataType]) -> Result<DataType>,
     state: fn(&str) -> Vec<FieldRef>,
-    grouped: fn() -> Box<dyn GroupsAccumulator + Sync>,
+    grouped: Grouped,
     documentation: Documentation,
 }
 
 /// The parts of an [`Aggregate`] that differ.
 pub(super) struct Spec {
     pub(super) name: &'static str,
-    pub(super) arguments: Vec<DataType>,
-    pub(super) returns: DataType,
+    pub(super) arguments: TypeSignature,
+    /// The type of the result, from those of the arguments.
+    pub(super) returns: fn(&[DataType]) -> Result<DataType>,
     pub(super) syntax: &'static str,
     pub(super) description: &'static str,
     pub(super) example: &'static str,
     /// The fields of a partial result, from the column's name.
     pub(super) state: fn(&str) -> Vec<FieldRef>,
-    /// Accumulates many groups at once.
-    pub(super) grouped: fn() -> Box<dyn GroupsAccumulator + Sync>,
+    pub(super) grouped: Grouped,
 }
 
 impl Spec {
@@ -43,7 +47,7 @@ impl Spec {
             Documentation::builder(section, self.description, self.syntax).with_sql_example(self.example).build();
         AggregateUDF::new_from_impl(Aggregate {
             name: self.name,
-            signature: Signature::exact(self.arguments, Volatility::Immutable),
+            signature: Signature::new(self.arguments, Volatility::Immutable),
             returns: self.returns,
             state: self.state,
             grouped: self.grouped,
@@ -67,6 +71,16 @@ impl Hash for Aggregate {
     }
 }
 
+impl Aggregate {
+    /// Steps that repeat are what is counted here.
+    fn refuse_distinct(&self, args: &AccumulatorArgs) -> Result<()> {
+        if args.is_distinct {
+            return not_impl_err!("{} counts every row: take DISTINCT away", self.name);
+        }
+        Ok(())
+    }
+}
+
 impl std::fmt::Debug for Aggregate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Aggregate").field("name", &self.name).finish_non_exhaustive()
@@ -82,12 +96,13 @@ impl AggregateUDFImpl for Aggregate {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(self.returns.clone())
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        (self.returns)(arguments)
     }
 
-    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(single::Single::new((self.grouped)())))
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        self.refuse_distinct(&args)?;
+        Ok(Box::new(single::Single::new(self.grouped)))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -98,7 +113,8 @@ impl AggregateUDFImpl for Aggregate {
         true
     }
 
-    fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        self.refuse_distinct(&args)?;
         Ok((self.grouped)())
     }
 
@@ -137,14 +153,15 @@ mod single {
     use datafusion::logical_expr::EmitTo;
 
     pub(super) struct Single {
+        make: Grouped,
         grouped: Box<dyn GroupsAccumulator + Sync>,
         /// Every row's group: 0.
         zeros: Arc<Vec<usize>>,
     }
 
     impl Single {
-        pub(super) fn new(grouped: Box<dyn GroupsAccumulator + Sync>) -> Self {
-            Self { grouped, zeros: Arc::default() }
+        pub(super) fn new(make: Grouped) -> Self {
+            Self { make, grouped: make(), zeros: Arc::default() }
         }
 
         fn zeros(&mut self, rows: usize) -> Arc<Vec<usize>> {
@@ -183,7 +200,12 @@ mod single {
 
         fn evaluate(&mut self) -> Result<ScalarValue> {
             self.merge_batch(&[])?;
-            ScalarValue::try_from_array(&self.grouped.evaluate(EmitTo::All)?, 0)
+            // A window asks again after more rows, and emitting a group forgets it.
+            let states = self.grouped.state(EmitTo::All)?;
+            self.merge_batch(&states)?;
+            let mut copy = (self.make)();
+            copy.merge_batch(&states, &[0], 1)?;
+            ScalarValue::try_from_array(&copy.evaluate(EmitTo::All)?, 0)
         }
 
         fn size(&self) -> usize {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::{AggregateUDF, TypeSignature};
 
 use super::aggregate::Spec;
 use super::ordered::{Fragment, Ordered, state};
@@ -14,8 +14,8 @@ use super::ordered::{Fragment, Ordered, state};
 pub(super) fn function() -> AggregateUDF {
     Spec {
         name: "longest_run",
-        arguments: vec![DataType::Boolean, DataType::Int64],
-        returns: DataType::Int64,
+        arguments: TypeSignature::Exact(vec![DataType::Boolean, DataType::Int64]),
+        returns: |_| Ok(DataType::Int64),
         syntax: "longest_run(condition, t)",
         description: "The greatest number of steps in a row, in the order of t, for which the condition is true; 0 if it never is, null \
             without rows. Divide by the episode's hz for seconds. A null counts as false.",

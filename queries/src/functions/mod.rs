@@ -4,8 +4,12 @@
 //! is part of it, add it to [`scalars`] or [`aggregates`], and give it rows in `tests/slt/functions.slt`. A test forbids two
 //! functions of one name and functions without documentation.
 
+mod action_entropy;
 mod aggregate;
+mod bounded;
 mod bucket_of;
+mod held_for;
+mod idle_fraction;
 mod longest_run;
 mod ordered;
 mod path_length;
@@ -22,6 +26,7 @@ mod wilson_low;
 use datafusion::logical_expr::{AggregateUDF, Documentation, ScalarUDF};
 use datafusion::prelude::SessionContext;
 
+pub(crate) use bounded::bound;
 pub(crate) use wilson::interval as wilson_interval;
 
 /// What a user is told about a function.
@@ -63,7 +68,16 @@ fn scalars() -> Vec<ScalarUDF> {
 }
 
 fn aggregates() -> Vec<AggregateUDF> {
-    vec![longest_run::function(), path_length::function(), presses::function(), trues::count_true(), trues::rate()]
+    vec![
+        action_entropy::function(),
+        held_for::function(),
+        idle_fraction::function(),
+        longest_run::function(),
+        path_length::function(),
+        presses::function(),
+        trues::count_true(),
+        trues::rate(),
+    ]
 }
 
 /// The functions that Playhouse adds to SQL, by name.

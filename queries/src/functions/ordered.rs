@@ -74,26 +74,43 @@ pub(super) fn state(name: &str) -> Vec<FieldRef> {
 /// Accumulates any [`Fragment`] for many groups.
 pub(super) struct Ordered<F> {
     groups: Vec<Vec<Stretch<F>>>,
+    /// Stretches that the groups have room for.
+    room: usize,
     fragment: PhantomData<F>,
 }
 
 impl<F: Fragment> Ordered<F> {
     pub(super) fn boxed() -> Box<dyn GroupsAccumulator + Sync> {
-        Box::new(Self { groups: Vec::new(), fragment: PhantomData })
+        Box::new(Self { groups: Vec::new(), room: 0, fragment: PhantomData })
     }
 
     fn grow(&mut self, groups: usize) {
         self.groups.resize_with(groups.max(self.groups.len()), Vec::new);
     }
 
-    fn add(group: &mut Vec<Stretch<F>>, stretch: Stretch<F>) {
-        match group.last_mut() {
+    fn add(&mut self, group: usize, stretch: Stretch<F>) {
+        let stretches = &mut self.groups[group];
+        match stretches.last_mut() {
             Some(before) if before.last.checked_add(1) == Some(stretch.first) => {
                 before.fragment = before.fragment.join(stretch.fragment);
                 before.last = stretch.last;
             }
-            _ => group.push(stretch),
+            _ => {
+                let room = stretches.capacity();
+                if stretches.is_empty() {
+                    // Nearly all groups have one.
+                    stretches.reserve_exact(1);
+                }
+                stretches.push(stretch);
+                self.room += stretches.capacity() - room;
+            }
         }
+    }
+
+    fn take(&mut self, emit: EmitTo) -> Vec<Vec<Stretch<F>>> {
+        let groups = emit.take_needed(&mut self.groups);
+        self.room -= groups.iter().map(Vec::capacity).sum::<usize>();
+        groups
     }
 
     /// All of a group, in order. Steps that are missing are as if they had never been: what they parted is joined.
@@ -119,7 +136,6 @@ impl<F: Fragment> GroupsAccumulator for Ordered<F> {
         let times: &Int64Array = times.as_primitive::<Int64Type>();
         let times = times.values();
         for_each_run(groups, |group, mut from, to| {
-            let stretches = &mut self.groups[group];
             while from < to {
                 if counted.as_ref().is_some_and(|counted| !counted.value(from)) {
                     from += 1;
@@ -132,7 +148,7 @@ impl<F: Fragment> GroupsAccumulator for Ordered<F> {
                 };
                 let end = (from + 1..to).find(|at| !goes_on(at)).unwrap_or(to);
                 let fragment = F::of(&columns, from..end);
-                Self::add(stretches, Stretch { first: times[from], last: times[end - 1], fragment });
+                self.add(group, Stretch { first: times[from], last: times[end - 1], fragment });
                 from = end;
             }
         });
@@ -147,21 +163,21 @@ impl<F: Fragment> GroupsAccumulator for Ordered<F> {
             for bytes in states.value(row).chunks(Stretch::<F>::BYTES) {
                 let stretch = Stretch::read(bytes);
                 let stretch = stretch.ok_or_else(|| exec_datafusion_err!("a partial result was cut short"))?;
-                Self::add(&mut self.groups[*group], stretch);
+                self.add(*group, stretch);
             }
         }
         Ok(())
     }
 
     fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
-        let groups = emit.take_needed(&mut self.groups);
+        let groups = self.take(emit);
         Ok(F::results(groups.into_iter().map(Self::whole).collect()))
     }
 
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
         let mut states = BinaryBuilder::new();
         let mut bytes = Vec::new();
-        for group in emit.take_needed(&mut self.groups) {
+        for group in self.take(emit) {
             bytes.clear();
             group.iter().for_each(|stretch| stretch.write(&mut bytes));
             states.append_value(&bytes);
@@ -172,14 +188,13 @@ impl<F: Fragment> GroupsAccumulator for Ordered<F> {
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         // Every row as a group of its own.
         let rows = values.first().map_or(0, |values| values.len());
-        let mut each = Self { groups: Vec::new(), fragment: PhantomData };
+        let mut each = Self { groups: Vec::new(), room: 0, fragment: PhantomData };
         let groups: Vec<usize> = (0..rows).collect();
         each.update_batch(values, &groups, filter, rows)?;
         each.state(EmitTo::All)
     }
 
     fn size(&self) -> usize {
-        // Nearly all groups have one stretch; looking at each would cost more than it tells.
-        self.groups.capacity() * (size_of::<Vec<Stretch<F>>>() + size_of::<Stretch<F>>())
+        self.groups.capacity() * size_of::<Vec<Stretch<F>>>() + self.room * size_of::<Stretch<F>>()
     }
 }

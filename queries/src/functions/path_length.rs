@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float64Type};
-use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::{AggregateUDF, TypeSignature};
 
 use super::aggregate::Spec;
 use super::ordered::{Fragment, Ordered, state};
@@ -13,8 +13,8 @@ use super::ordered::{Fragment, Ordered, state};
 pub(super) fn function() -> AggregateUDF {
     Spec {
         name: "path_length",
-        arguments: vec![DataType::Float64, DataType::Float64, DataType::Int64],
-        returns: DataType::Float64,
+        arguments: TypeSignature::Exact(vec![DataType::Float64, DataType::Float64, DataType::Int64]),
+        returns: |_| Ok(DataType::Float64),
         syntax: "path_length(x, y, t)",
         description: "The length of the path through the points (x, y) in the order of t, in their unit: the sum of the straight lines \
             from each step's point to the next. A line with a null end counts nothing; null where no line has both ends.",

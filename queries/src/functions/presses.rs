@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::{AggregateUDF, TypeSignature};
 
 use super::aggregate::Spec;
 use super::ordered::{Fragment, Ordered, state};
@@ -14,8 +14,8 @@ use super::ordered::{Fragment, Ordered, state};
 pub(super) fn function() -> AggregateUDF {
     Spec {
         name: "presses",
-        arguments: vec![DataType::Boolean, DataType::Int64],
-        returns: DataType::Int64,
+        arguments: TypeSignature::Exact(vec![DataType::Boolean, DataType::Int64]),
+        returns: |_| Ok(DataType::Int64),
         syntax: "presses(button, t)",
         description: "How often the button (or any condition) goes from false to true in the order of t; being true at the first step \
             counts, null is false. Group by episode: across episodes the order of t has no meaning. Null without rows.",
@@ -27,8 +27,8 @@ pub(super) fn function() -> AggregateUDF {
 }
 
 #[derive(Clone, Copy)]
-struct Presses {
-    count: i64,
+pub(super) struct Presses {
+    pub(super) count: i64,
     /// Down at the first step, and at the last.
     first: bool,
     last: bool,

@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::Result;
-use datafusion::logical_expr::{AggregateUDF, EmitTo, GroupsAccumulator};
+use datafusion::logical_expr::{AggregateUDF, EmitTo, GroupsAccumulator, TypeSignature};
 
 use super::aggregate::{Spec, counted, for_each_run};
 
@@ -17,14 +17,14 @@ use super::aggregate::{Spec, counted, for_each_run};
 pub(crate) fn rate() -> AggregateUDF {
     Spec {
         name: "rate",
-        arguments: vec![DataType::Boolean],
-        returns: DataType::Float64,
+        arguments: TypeSignature::Exact(vec![DataType::Boolean]),
+        returns: |_| Ok(DataType::Float64),
         syntax: "rate(condition)",
         description: "The share of rows, 0 to 1, for which the condition is true, among those for which it is not null; null \
             without any. The same as avg(cast(condition as int)), at the price of counting bits.",
         example: "select rate(a) as a, rate(left_x <> 5) as moving from steps",
         state,
-        grouped: || Box::new(Trues::new(|trues, rows| Arc::new(shares(trues, rows)))),
+        grouped: || share_of(the_argument),
     }
     .build()
 }
@@ -33,19 +33,34 @@ pub(crate) fn rate() -> AggregateUDF {
 pub(crate) fn count_true() -> AggregateUDF {
     Spec {
         name: "count_true",
-        arguments: vec![DataType::Boolean],
-        returns: DataType::Int64,
+        arguments: TypeSignature::Exact(vec![DataType::Boolean]),
+        returns: |_| Ok(DataType::Int64),
         syntax: "count_true(condition)",
         description: "How many rows the condition is true for; null if it is null for all of them, or there are none. The same as \
             sum(cast(condition as int)), at the price of counting bits.",
         example: "select episode_id, count_true(rt) as shots from steps group by episode_id",
         state,
-        grouped: || Box::new(Trues::new(|trues, rows| Arc::new(Int64Array::new(trues.into(), some(rows))))),
+        grouped: || {
+            let count = |trues: Vec<i64>, rows: &[i64]| Arc::new(Int64Array::new(trues.into(), some(rows))) as ArrayRef;
+            Box::new(Trues::new(the_argument, count))
+        },
     }
     .build()
 }
 
-fn state(name: &str) -> Vec<FieldRef> {
+/// A condition over the rows of a batch, from an aggregate's arguments.
+type Condition = fn(&[ArrayRef]) -> Result<BooleanArray>;
+
+fn the_argument(arguments: &[ArrayRef]) -> Result<BooleanArray> {
+    Ok(arguments[0].as_boolean().clone())
+}
+
+/// What accumulates the share of rows for which a condition holds, among those for which it is not null.
+pub(super) fn share_of(condition: Condition) -> Box<dyn GroupsAccumulator + Sync> {
+    Box::new(Trues::new(condition, |trues, rows| Arc::new(shares(trues, rows))))
+}
+
+pub(super) fn state(name: &str) -> Vec<FieldRef> {
     let field = |part: &str| Arc::new(Field::new(format!("{name}[{part}]"), DataType::Int64, false));
     vec![field("trues"), field("rows")]
 }
@@ -64,12 +79,13 @@ fn shares(trues: Vec<i64>, rows: &[i64]) -> Float64Array {
 struct Trues {
     trues: Vec<i64>,
     rows: Vec<i64>,
+    condition: Condition,
     result: fn(Vec<i64>, &[i64]) -> ArrayRef,
 }
 
 impl Trues {
-    fn new(result: fn(Vec<i64>, &[i64]) -> ArrayRef) -> Self {
-        Self { trues: Vec::new(), rows: Vec::new(), result }
+    fn new(condition: Condition, result: fn(Vec<i64>, &[i64]) -> ArrayRef) -> Self {
+        Self { trues: Vec::new(), rows: Vec::new(), condition, result }
     }
 
     fn take(&mut self, emit: EmitTo) -> (Vec<i64>, Vec<i64>) {
@@ -91,8 +107,8 @@ impl GroupsAccumulator for Trues {
         total: usize,
     ) -> Result<()> {
         self.grow(total);
-        let values = values[0].as_boolean();
-        let counted = counted(values, filter);
+        let values = (self.condition)(values)?;
+        let counted = counted(&values, filter);
         let trues = match &counted {
             Some(counted) => values.values() & counted,
             None => values.values().clone(),
@@ -130,8 +146,8 @@ impl GroupsAccumulator for Trues {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let values = values[0].as_boolean();
-        let counted = counted(values, filter);
+        let values = (self.condition)(values)?;
+        let counted = counted(&values, filter);
         let count = |row: usize| counted.as_ref().is_none_or(|counted| counted.value(row));
         let rows = (0..values.len()).map(|row| i64::from(count(row)));
         let trues = (0..values.len()).map(|row| i64::from(count(row) && values.value(row)));

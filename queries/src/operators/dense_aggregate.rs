@@ -156,6 +156,20 @@ impl Groups for Table {
         Ok(None)
     }
 
+    fn shrink(&mut self) -> Result<Option<RecordBatch>> {
+        // The second stage adds up parts of a group, and can leave its groups on disk.
+        let groups = self.finish()?;
+        self.group_at.fill(NONE);
+        self.place_of.clear();
+        Ok(groups)
+    }
+
+    fn size(&self) -> usize {
+        let aggregates: usize = self.aggregates.iter().map(Aggregate::size).sum();
+        let places = (self.group_at.capacity() + self.place_of.capacity()) * size_of::<u32>();
+        aggregates + places + self.group_of_row.capacity() * size_of::<usize>()
+    }
+
     fn finish(&mut self) -> Result<Option<RecordBatch>> {
         if self.place_of.is_empty() {
             return Ok(None);
@@ -223,7 +237,10 @@ mod tests {
         let beyond = table.push(&batch(vec![2, 9], vec![true, true], vec![10, 20])).unwrap().unwrap();
         assert_eq!(rows(&beyond), [(2, true, 10), (9, true, 20)]);
         assert!(table.push(&batch(vec![0, 1], vec![false, true], vec![100, 200])).unwrap().is_none());
-        let groups = table.finish().unwrap().unwrap();
+        let groups = table.shrink().unwrap().unwrap();
         assert_eq!(rows(&groups), [(2, true, 4), (0, false, 102), (1, true, 200)]);
+        // What was handed out begins anew.
+        assert!(table.push(&batch(vec![1, 2], vec![true, true], vec![5, 6])).unwrap().is_none());
+        assert_eq!(rows(&table.finish().unwrap().unwrap()), [(1, true, 5), (2, true, 6)]);
     }
 }

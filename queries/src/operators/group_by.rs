@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, Statistics};
+use datafusion::common::{DataFusionError, Result, Statistics};
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::GroupsAccumulator;
 use datafusion::physical_expr::OrderingRequirements;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -44,8 +45,41 @@ pub(super) trait Groups: Send {
     /// Adds rows, and hands out groups if it is time.
     fn push(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>>;
 
+    /// Hands out what can be, because memory is short; none if nothing can.
+    fn shrink(&mut self) -> Result<Option<RecordBatch>>;
+
     /// Hands out the rest.
     fn finish(&mut self) -> Result<Option<RecordBatch>>;
+
+    /// Bytes that the groups take.
+    fn size(&self) -> usize;
+}
+
+/// Groups, and what the memory pool knows of them.
+struct Reserved {
+    groups: Box<dyn Groups>,
+    reservation: MemoryReservation,
+}
+
+impl Reserved {
+    /// The groups that a batch makes come out, or those that the end of the input does.
+    fn take(&mut self, batch: Option<&RecordBatch>) -> Result<Vec<RecordBatch>> {
+        let Some(batch) = batch else {
+            let rest = self.groups.finish()?;
+            self.reservation.free();
+            return Ok(rest.into_iter().collect());
+        };
+        let mut out: Vec<RecordBatch> = self.groups.push(batch)?.into_iter().collect();
+        match self.reservation.try_resize(self.groups.size()) {
+            Err(DataFusionError::ResourcesExhausted(_)) => {
+                out.extend(self.groups.shrink()?);
+                // What is left is one group, or a table of fixed size.
+                self.reservation.try_resize(self.groups.size())?;
+            }
+            other => other?,
+        }
+        Ok(out)
+    }
 }
 
 /// One aggregate of a group-by.
@@ -79,6 +113,11 @@ impl Aggregate {
     pub(super) fn convert(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
         let (values, filter) = self.evaluate(batch)?;
         self.accumulator.convert_to_state(&values, filter.as_ref().map(|filter| filter.as_boolean()))
+    }
+
+    /// Bytes that the partial results take.
+    pub(super) fn size(&self) -> usize {
+        self.accumulator.size()
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<(Vec<ArrayRef>, Option<ArrayRef>)> {
@@ -222,24 +261,23 @@ impl<S: Strategy> ExecutionPlan for GroupByExec<S> {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let reservation = MemoryConsumer::new(format!("{}[{partition}]", S::NAME)).register(context.memory_pool());
         let input = self.aggregate.input().execute(partition, context)?;
-        let groups = self.strategy.groups(&self.aggregate)?;
+        let groups = Reserved { groups: self.strategy.groups(&self.aggregate)?, reservation };
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         // The end of the input is an item too, after which the last groups are complete.
         let input = input.map_ok(Some).chain(stream::once(async { Ok(None) }));
         let output = input.scan((groups, baseline), |(groups, baseline), item| {
             let timer = baseline.elapsed_compute().timer();
-            let output = item.and_then(|batch| match batch {
-                Some(batch) => groups.push(&batch),
-                None => groups.finish(),
-            });
+            let output = item.and_then(|batch| groups.take(batch.as_ref()));
             timer.done();
-            if let Ok(Some(batch)) = &output {
-                batch.record_output(baseline);
-            }
-            futures::future::ready(Some(output))
+            let output = match output {
+                Ok(batches) => batches.into_iter().map(|batch| Ok(batch.record_output(baseline))).collect(),
+                Err(error) => vec![Err(error)],
+            };
+            futures::future::ready(Some(stream::iter(output)))
         });
-        let output = output.filter_map(|output| futures::future::ready(output.transpose()));
+        let output = output.flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), output)))
     }
 }

@@ -4,7 +4,8 @@
 //! neighbours: the ends of the runs are found by comparing each row with the next, and nothing is hashed. The aggregates
 //! are DataFusion's own, or ours; they are told each row's group as ever.
 //!
-//! Groups are handed out as soon as they are complete, so memory holds a few thousand, however many there are.
+//! Groups are handed out as soon as they are complete, so memory holds a few thousand, however many there are, and only one
+//! where it is short.
 
 use std::sync::Arc;
 
@@ -53,6 +54,7 @@ impl Strategy for ByRuns {
             key: Arc::clone(key),
             aggregates: Aggregate::all(aggregate)?,
             keys: Vec::new(),
+            key_bytes: 0,
             groups: 0,
             group_of_row: Vec::new(),
         }))
@@ -66,6 +68,8 @@ struct Runs {
     aggregates: Vec<Aggregate>,
     /// Their keys, in pieces; the last group may go on.
     keys: Vec<ArrayRef>,
+    /// Bytes of the pieces, summed up as they come.
+    key_bytes: usize,
     groups: usize,
     /// Each row's group, kept for its memory.
     group_of_row: Vec<usize>,
@@ -89,7 +93,7 @@ impl Groups for Runs {
         let new = runs.iter().skip(usize::from(goes_on));
         let firsts: UInt32Array = new.map(|run| run.start as u32).collect();
         if !firsts.is_empty() {
-            self.keys.push(take(&key, &firsts, None)?);
+            self.add_keys(take(&key, &firsts, None)?);
         }
         let mut group = self.groups - usize::from(goes_on);
         self.group_of_row.clear();
@@ -104,12 +108,27 @@ impl Groups for Runs {
         if self.groups > HELD_BACK { self.emit(self.groups - 1).map(Some) } else { Ok(None) }
     }
 
+    fn shrink(&mut self) -> Result<Option<RecordBatch>> {
+        // The last group may go on.
+        if self.groups > 1 { self.emit(self.groups - 1).map(Some) } else { Ok(None) }
+    }
+
     fn finish(&mut self) -> Result<Option<RecordBatch>> {
         if self.groups == 0 { Ok(None) } else { self.emit(self.groups).map(Some) }
+    }
+
+    fn size(&self) -> usize {
+        let aggregates: usize = self.aggregates.iter().map(Aggregate::size).sum();
+        self.key_bytes + aggregates + self.group_of_row.capacity() * size_of::<usize>()
     }
 }
 
 impl Runs {
+    fn add_keys(&mut self, keys: ArrayRef) {
+        self.key_bytes += keys.get_array_memory_size();
+        self.keys.push(keys);
+    }
+
     fn emit(&mut self, count: usize) -> Result<RecordBatch> {
         let pieces: Vec<_> = self.keys.iter().map(AsRef::as_ref).collect();
         let keys = concat(&pieces)?;
@@ -120,8 +139,9 @@ impl Runs {
         }
         self.groups -= count;
         self.keys.clear();
+        self.key_bytes = 0;
         if self.groups > 0 {
-            self.keys.push(keys.slice(count, self.groups));
+            self.add_keys(keys.slice(count, self.groups));
         }
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use arrow::array::RecordBatch;
-use playhouse_queries::{Error as QueryError, Params, Session};
+use playhouse_queries::{Params, Session};
 
+use super::layout;
 use super::pictures::{Pictures, RawFrames};
 use crate::cli::args::Format;
-use crate::cli::text::visible;
 use crate::engine::Error;
 
 /// A statement, and how its answer is wanted.
@@ -23,8 +23,6 @@ pub(super) struct Asked<'a> {
     pub(super) images: Option<&'a Path>,
     /// Rows of a table at most.
     pub(super) rows: Option<usize>,
-    /// Bytes that a table may take before it is laid out.
-    pub(super) memory: Option<usize>,
 }
 
 /// What was shown or stored.
@@ -58,19 +56,15 @@ impl Asked<'_> {
         let mut answered = Answered::default();
         match self.format {
             Format::Table | Format::Parquet => {
-                let (mut batches, mut bytes) = (vec![RecordBatch::new_empty(schema)], 0);
-                for batch in &mut rows {
+                let mut batches = vec![RecordBatch::new_empty(schema)];
+                while let Some(batch) = rows.next() {
                     let batch = batch?;
                     let room = self.rows.map_or(usize::MAX, |rows| rows - answered.rows as usize);
                     if batch.num_rows() > room {
                         answered.more = true;
                     }
                     let batch = pictures.show(&batch.slice(0, batch.num_rows().min(room)))?;
-                    bytes += batch.get_array_memory_size();
-                    if self.memory.is_some_and(|limit| bytes > limit) {
-                        let message = "its result alone is larger".to_owned();
-                        return Err(QueryError::Memory { limit: self.memory, message }.into());
-                    }
+                    rows.hold(&batch)?;
                     answered.rows += batch.num_rows() as u64;
                     batches.push(batch);
                     if answered.more {
@@ -78,7 +72,7 @@ impl Asked<'_> {
                     }
                 }
                 drop(rows);
-                writeln!(out, "{}", visible(&Session::format_table(&batches)?))?;
+                layout::table(out, &batches)?;
             }
             Format::Json => {
                 let builder = arrow::json::WriterBuilder::new().with_explicit_nulls(true);

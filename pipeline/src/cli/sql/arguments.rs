@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use playhouse_queries::{Params, Value};
 
 use crate::cli::args::{Format, SqlArgs};
-use crate::editor;
+use crate::cli::terminal::is_interactive;
 use crate::engine::Error;
 
 /// What is asked, with its values, and where answers go.
@@ -33,7 +33,7 @@ pub(super) fn resolve(args: SqlArgs) -> Result<Question> {
     let source = match (args.query.or(args.command), args.file) {
         (Some(text), _) => Source::Text(text, None),
         (None, Some(file)) => Source::Text(read(&file)?, Some(file)),
-        (None, None) if editor::is_interactive() => Source::Prompt,
+        (None, None) if is_interactive() => Source::Prompt,
         (None, None) if std::io::stdin().is_terminal() => {
             let message = "no query: give one, as in playhouse sql \"select * from runs\", or -f FILE, or pipe one in; \
                            the prompt needs a terminal on standard error too, and one that can be drawn on";

@@ -9,8 +9,8 @@ use playhouse_queries::Value;
 
 use super::arguments::value;
 use crate::cli::args::Format;
+use crate::cli::terminal::size_of_stdout;
 use crate::cli::text::wrapped;
-use crate::editor::size_of_stdout;
 use crate::engine::Error;
 use crate::engine::nearest::hint;
 

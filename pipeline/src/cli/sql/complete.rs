@@ -1,13 +1,10 @@
 //! What Tab offers: tables, the columns of the tables that a statement names, functions, SQL's words, commands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use playhouse_queries::Session;
 
 use super::command;
-use super::script::Script;
-use crate::editor::{Assistant, Completion};
-use crate::progress::asked_to_leave;
 
 /// Words of SQL that are worth completing, or that are no table's alias.
 const KEYWORDS: &[&str] = &[
@@ -91,10 +88,13 @@ const KEYWORDS: &[&str] = &[
 ];
 
 /// What may be completed: the names of one session.
+#[derive(Default)]
 pub(super) struct Words {
     /// Tables as they are written, each with its columns.
     tables: Vec<(String, Vec<String>)>,
     functions: BTreeSet<String>,
+    /// How functions are called, by name.
+    calls: BTreeMap<String, String>,
 }
 
 impl Words {
@@ -104,7 +104,46 @@ impl Words {
             let name: Vec<String> = table.name.split('.').map(quoted).collect();
             (name.join("."), columns)
         });
-        Self { tables: tables.collect(), functions: session.function_names() }
+        let calls = session.manuals().into_iter().map(|manual| (manual.name, manual.syntax));
+        Self { tables: tables.collect(), functions: session.function_names(), calls: calls.collect() }
+    }
+
+    /// Where the word at byte `cursor` begins, and the words that may stand in its place, sorted. They need not begin as
+    /// what was typed does, but for its case.
+    pub(super) fn complete(&self, text: &str, cursor: usize) -> (usize, Vec<String>) {
+        let before = &text[..cursor];
+        // Inside a text or a comment, words are anybody's.
+        if !is_code(before) {
+            return (cursor, Vec::new());
+        }
+        let mut start = before.trim_end_matches(is_part).len();
+        if before[..start].trim_start() == "\\" {
+            start -= 1;
+        }
+        let typed = &before[start..];
+        let lower = typed.to_lowercase();
+        // Who types large letters wants SQL's words in them.
+        let large = typed.starts_with(|c: char| c.is_uppercase());
+        let mut words = self.candidates(text, start, &lower);
+        words.retain(|word| word.trim_start_matches('"').to_lowercase().starts_with(lower.trim_start_matches('"')));
+        if large {
+            for word in &mut words {
+                if KEYWORDS.contains(&word.as_str()) {
+                    *word = word.to_uppercase();
+                }
+            }
+        }
+        words.sort();
+        words.dedup();
+        (start, words)
+    }
+
+    /// The arguments that a call takes, and its bracket, if the text ends where they begin.
+    pub(super) fn arguments(&self, text: &str) -> Option<&str> {
+        let before = text.strip_suffix('(')?;
+        let name = tokens(before).last().filter(|name| before.ends_with(name) && is_code(before))?;
+        let call = self.calls.get(&name.to_lowercase())?.lines().next()?;
+        Some(call.split_once('(')?.1)
     }
 
     fn candidates(&self, text: &str, start: usize, typed: &str) -> Vec<String> {
@@ -194,41 +233,34 @@ fn in_from(text: &str) -> bool {
     words.iter().rev().find(|word| clause(word)).is_some_and(|word| word == "from")
 }
 
-impl Assistant for Words {
-    fn is_whole(&self, text: &str) -> bool {
-        Script::parse(text).is_whole()
-    }
-
-    fn complete(&self, text: &str, cursor: usize) -> Completion {
-        let before = &text[..cursor];
-        // Inside a text of SQL, words are anybody's.
-        if before.matches('\'').count() % 2 == 1 {
-            return Completion { start: cursor, words: Vec::new() };
-        }
-        let mut start = before.trim_end_matches(is_part).len();
-        if before[..start].trim_start() == "\\" {
-            start -= 1;
-        }
-        let typed = &before[start..];
-        let lower = typed.to_lowercase();
-        // Who types large letters wants SQL's words in them.
-        let large = typed.starts_with(|c: char| c.is_uppercase());
-        let mut words = self.candidates(text, start, &lower);
-        words.retain(|word| word.trim_start_matches('"').to_lowercase().starts_with(lower.trim_start_matches('"')));
-        if large {
-            for word in &mut words {
-                if KEYWORDS.contains(&word.as_str()) {
-                    *word = word.to_uppercase();
-                }
+/// True if what comes after `text` is SQL, and not part of a quoted text or a comment.
+fn is_code(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.find(['\'', '-', '/']) {
+        let found = &rest[at..];
+        let (opening, closing) = match found.as_bytes() {
+            [b'\'', ..] => (1, "'"),
+            [b'-', b'-', ..] => (2, "\n"),
+            [b'/', b'*', ..] => (2, "*/"),
+            _ => {
+                rest = &found[1..];
+                continue;
             }
+        };
+        match found[opening..].find(closing) {
+            Some(end) => rest = &found[opening + end + closing.len()..],
+            None => return false,
         }
-        words.sort();
-        words.dedup();
-        Completion { start, words }
     }
+    true
+}
 
-    fn leave(&self) -> bool {
-        asked_to_leave()
+#[cfg(test)]
+impl Words {
+    /// Functions by name and how they are called, and nothing else.
+    pub(super) fn with_arguments(calls: &[(&str, &str)]) -> Self {
+        let calls = calls.iter().map(|(name, call)| ((*name).to_owned(), (*call).to_owned()));
+        Self { calls: calls.collect(), ..Self::default() }
     }
 }
 
@@ -245,13 +277,14 @@ mod tests {
                 ("play.frames".into(), columns(&["episode_id", "t", "image"])),
             ],
             functions: ["avg", "length", "stick"].map(str::to_owned).into(),
+            calls: BTreeMap::new(),
         }
     }
 
     /// The words that Tab offers at `|`.
     fn offered(text: &str) -> Vec<String> {
         let cursor = text.find('|').unwrap();
-        words().complete(&text.replace('|', ""), cursor).words
+        words().complete(&text.replace('|', ""), cursor).1
     }
 
     #[test]
@@ -281,7 +314,28 @@ mod tests {
         assert_eq!(offered("sel|"), ["select"]);
         assert_eq!(offered("SEL|"), ["SELECT"]);
         assert_eq!(offered("select st|"), ["stick("]);
-        assert_eq!(offered("select * from episodes where outcome = 'le|"), [] as [&str; 0]);
+        assert_eq!(offered("select 'it''s' as a, st|"), ["stick("]);
+    }
+
+    #[test]
+    fn texts_and_comments_are_anybodys() {
+        for open in ["where outcome = 'le|", "where outcome = 'it''s le|", "-- it's le|", "/* it's le|"] {
+            assert_eq!(offered(&format!("select * from episodes {open}")), [] as [&str; 0], "{open}");
+        }
+        for closed in ["-- it's\nwhere num|", "/* it's */ where num|", "where 1 - num|", "where 1 / num|"] {
+            assert_eq!(offered(&format!("select * from episodes {closed}")), ["num_steps"], "{closed}");
+        }
+    }
+
+    #[test]
+    fn a_call_shows_its_arguments() {
+        let words = Words::with_arguments(&[("presses", "presses(button, t)"), ("avg", "avg(expression)")]);
+        assert_eq!(words.arguments("select Presses("), Some("button, t)"));
+        assert_eq!(words.arguments("select avg(presses("), Some("button, t)"));
+        assert_eq!(words.arguments("select presses ("), None);
+        assert_eq!(words.arguments("select unknown("), None);
+        assert_eq!(words.arguments("select 'presses("), None);
+        assert_eq!(words.arguments("select presses(a"), None);
     }
 
     #[test]

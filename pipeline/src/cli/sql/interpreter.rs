@@ -151,7 +151,6 @@ impl Interpreter<'_, '_> {
             raw: &self.raw,
             images: self.settings.images.as_deref(),
             rows: self.settings.rows,
-            memory: self.context.memory_limit,
         };
         let began = Instant::now();
         self.line.begin();

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use anyhow::Result;
 use playhouse_queries::{Session, TableInfo, functions};
 
+use crate::cli::terminal::size_of_stdout;
 use crate::cli::text::{columns, wrapped};
-use crate::editor::size_of_stdout;
 use crate::engine::Error;
 use crate::engine::nearest::{hint, nearest};
 

@@ -3,8 +3,8 @@
 //! ```text
 //!   query, -f FILE, pipe ─┐
 //!                         ├─> script ──> interpreter ──> answer ──> pager, file
-//!   shell (editor) ───────┘    statements    |             └─ pictures ──> --images DIR
-//!     └─ complete              commands      └─ look_up
+//!   shell ── prompt ───────┘    statements    |             └─ pictures ──> --images DIR
+//!              └─ complete     commands      └─ look_up
 //!
 //!   stage outputs   by stage name: demos, play.episodes, reward.scores
 //!   the books       runs, run_stages, metrics, checkpoints
@@ -16,9 +16,11 @@ mod arguments;
 mod command;
 mod complete;
 mod interpreter;
+mod layout;
 mod look_up;
 mod pager;
 mod pictures;
+mod prompt;
 mod scan_line;
 mod script;
 mod shell;
@@ -50,6 +52,7 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
     let session = Session::new(&SessionOptions {
         threads: Some(context.threads),
         memory_limit: context.memory_limit,
+        spill_limit: context.spill_limit,
         stop: Some(Arc::new(interrupted)),
         watch: line.watch(),
     })?;

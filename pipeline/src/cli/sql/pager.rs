@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use unicode_width::UnicodeWidthStr;
 
 use super::scan_line::ScanLine;
-use crate::editor::size_of_stdout;
+use crate::cli::terminal::size_of_stdout;
 use crate::progress::interrupts_end_questions;
 
 /// Chops long lines, leaves at the end of a short text, and leaves what it showed on the screen.

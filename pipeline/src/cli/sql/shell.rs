@@ -2,18 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use playhouse_queries::Error as QueryError;
 
 use super::complete::Words;
 use super::interpreter::{Interpreter, Next};
-use crate::editor::{Editor, History, Line};
+use super::prompt::{Line, Prompt};
 use crate::engine::chain;
 use crate::progress::{asked_to_leave, interrupts_end_questions, next_question};
-
-const PROMPT: &str = "playhouse> ";
-/// Of the second line of a statement, and those after it.
-const MORE: &str = "        -> ";
 
 /// Reads and runs until the user leaves.
 ///
@@ -22,29 +18,24 @@ const MORE: &str = "        -> ";
 pub(super) fn shell(interpreter: &mut Interpreter<'_, '_>) -> Result<()> {
     interrupts_end_questions();
     let console = interpreter.context.console;
-    let mut editor = Editor::default();
-    match history_file().map(|path| (History::open(&path), path)) {
-        Some((Ok(history), _)) => editor.history = history,
-        Some((Err(error), path)) => {
-            console.line(&format!("playhouse: no history beyond this session: {}: {error}", path.display()));
-        }
-        None => {}
+    let mut prompt = Prompt::new(Words::of(&interpreter.session)).context("cannot use the terminal")?;
+    if let Some(path) = history_file()
+        && let Err(error) = prompt.keep_history(path.clone())
+    {
+        console.line(&format!("playhouse: no history beyond this session: {}: {error}", path.display()));
     }
     let tables = interpreter.session.tables().len();
     let version = env!("CARGO_PKG_VERSION");
     console.line(&format!("Playhouse {version}, {tables} tables. \\d lists them, \\? shows help, \\q leaves."));
-    let words = Words::of(&interpreter.session);
     loop {
         next_question();
-        let text = match editor.read(PROMPT, MORE, &words)? {
+        let text = match prompt.read().context("cannot read from the terminal")? {
             Line::Text(text) => text,
             Line::Cleared => continue,
             Line::End => break,
         };
-        if let Err(error) = editor.history.push(&text) {
-            // Said once: what cannot be written now cannot be written later.
+        if let Err(error) = prompt.remember(&text) {
             console.line(&format!("playhouse: no history beyond this session: {error}"));
-            editor.history.forget_file();
         }
         let ran = interpreter.run(&text, None);
         interpreter.context.out.flush()?;
@@ -56,7 +47,7 @@ pub(super) fn shell(interpreter: &mut Interpreter<'_, '_>) -> Result<()> {
             Ok(Next::Quit) => return Ok(()),
             Err(error) => {
                 console.error(&told(&error));
-                if is_cancelled(&error) {
+                if is_cut_short(&error) {
                     interpreter.session.renew_threads()?;
                 }
             }
@@ -68,6 +59,12 @@ pub(super) fn shell(interpreter: &mut Interpreter<'_, '_>) -> Result<()> {
 
 fn is_cancelled(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| matches!(cause.downcast_ref(), Some(QueryError::Cancelled)))
+}
+
+/// True if threads may still be at work on the query.
+fn is_cut_short(error: &anyhow::Error) -> bool {
+    let short = |error: &QueryError| matches!(error, QueryError::Cancelled | QueryError::Memory { .. });
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(short))
 }
 
 /// An error as the prompt tells it.
