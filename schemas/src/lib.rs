@@ -61,6 +61,7 @@
 
 mod action;
 mod action_blocks;
+mod copy;
 mod dataset;
 mod disk;
 mod episode;
@@ -76,7 +77,6 @@ mod prepared;
 mod reader;
 mod row;
 mod small_ints;
-mod source;
 mod spec;
 mod stats;
 mod step;
@@ -94,8 +94,10 @@ mod window;
 mod writer;
 
 pub mod plain;
+pub mod storage;
 
 pub use action::{ActionSpace, Component, Kind, gamepad};
+pub use copy::{Copied, copy};
 pub use dataset::Dataset;
 pub use episode::{ActionSource, Episode, Pose};
 pub use error::{Error, Result};

@@ -5,9 +5,11 @@
 //! - `tables`: plain tables of other tools, imported, queried, refused and resumed.
 //! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
 //! - `shell`: scripts, pictures, and the prompt on a real pseudo-terminal.
+//! - `buckets`: datasets in a bucket of an S3 server.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
+mod buckets;
 mod clips;
 mod commands;
 mod engine;
