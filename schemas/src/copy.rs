@@ -162,7 +162,8 @@ impl Copy<'_> {
         for file in files {
             let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let (from, target) = (self.place(file, temp), self.place(file, name));
-            let renamed = if target == index { self.disk.rename_new(&from, &target) } else { self.disk.rename(&from, &target) };
+            let renamed =
+                if target == index { self.disk.rename_new(&from, &target) } else { self.disk.rename(&from, &target) };
             renamed.map_err(|e| Error::io(&target, "rename into place", e))?;
             let folder = target.parent().unwrap_or(self.to);
             self.disk.sync_folder(folder).map_err(|e| Error::io(folder, "flush", e))?;

@@ -16,7 +16,7 @@
 //! Frame `t` is what the agent saw, action `t` what it then did. Every footer carries the format version, the
 //! [`ActionSpace`] and the [`FrameSpec`]. An episode exists if and only if its row is in `episodes`, which is written
 //! last: see [`Writer`] for the commit, [`WindowReader`] for what a training window costs, [`verify()`] for what can be
-//! wrong.
+//! wrong. A dataset lies in a folder, or under a prefix of a bucket (`s3://bucket/prefix`): see [`storage`].
 //!
 //! ```
 //! use playhouse_schemas::{ActionSource, ActionSpace, Dataset, DatasetSpec, Episode, Window, gamepad};

@@ -17,8 +17,8 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use crate::error::{Error, Result};
 use crate::footer;
 use crate::row::{self, EpisodeRow};
-use crate::storage::{Source, fault_in};
 use crate::spec::DatasetSpec;
+use crate::storage::{Source, fault_in};
 use crate::table::Table;
 
 /// A file with its footer.

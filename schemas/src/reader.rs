@@ -273,7 +273,8 @@ impl WindowReader {
     fn open_file(&self, part: usize, table: Table) -> Result<ParquetFile> {
         let Part { name, rows, .. } = &self.parts[part];
         let path = part::file(&self.root, table, name);
-        let source = self.handles.get(&path).map_err(|e| if e.is_missing() { part::missing(&path, name) } else { e })?;
+        let source =
+            self.handles.get(&path).map_err(|e| if e.is_missing() { part::missing(&path, name) } else { e })?;
         let file = ParquetFile::load(&source, &path, table)?;
         if let Some(difference) = self.spec.difference(&file.spec) {
             let reason =

@@ -14,7 +14,7 @@ use crate::parquet_file::ParquetFile;
 use crate::part;
 use crate::row::Columns;
 use crate::spec::DatasetSpec;
-use crate::storage::{Handles, Source, open_each};
+use crate::storage::{Handles, Source, is_local, open_each};
 use crate::table::Table;
 
 /// Where the steps of one episode lie.
@@ -104,6 +104,11 @@ impl StepIndex {
     /// The files of the parts, in order.
     pub fn files(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.parts.iter().map(|part| part.path.as_path())
+    }
+
+    /// Whether the parts lie in a bucket, where every request takes a while.
+    pub fn is_remote(&self) -> bool {
+        self.parts.first().is_some_and(|part| !is_local(&part.path))
     }
 
     /// The episodes of a part.

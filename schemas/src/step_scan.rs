@@ -84,8 +84,7 @@ impl StepScan {
         // What will be read: for an object, which is fetched ahead.
         let is_button = |leaf: usize| buttons.contains(&index.schema().field(leaf).name().as_str());
         let stored = columns.iter().filter(|leaf| **leaf > 1);
-        let stored: Vec<usize> =
-            stored.map(|leaf| packed_leaf.filter(|_| is_button(*leaf)).unwrap_or(*leaf)).collect();
+        let stored: Vec<usize> = stored.map(|leaf| packed_leaf.filter(|_| is_button(*leaf)).unwrap_or(*leaf)).collect();
         let source = source.expecting(file.metadata(), Some(&stored), Some(&rows));
 
         let mut others = Vec::new();

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use playhouse_schemas::storage::{is_local, read_each};
 use playhouse_schemas::{ActionSpace, Kind};
 use polars::prelude::{
-    DataFrame, DataType, Expr, IntoLazy, LazyFrame, NULL, PlRefPath, PolarsError, ScanArgsParquet, ScanSources, coalesce, col, lit,
-    when,
+    DataFrame, DataType, Expr, IntoLazy, LazyFrame, NULL, PlRefPath, PolarsError, ScanArgsParquet, ScanSources,
+    coalesce, col, lit, when,
 };
 
 use crate::error::{Error, Result};

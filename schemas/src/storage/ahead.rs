@@ -63,7 +63,8 @@ impl Ahead {
         for range in ranges {
             match (chunks.last_mut(), slots.last_mut()) {
                 (Some(chunk), Some(slot))
-                    if range.start <= chunk.end.saturating_add(GAP) && range.end.max(chunk.end) - chunk.start <= CHUNK =>
+                    if range.start <= chunk.end.saturating_add(GAP)
+                        && range.end.max(chunk.end) - chunk.start <= CHUNK =>
                 {
                     chunk.end = chunk.end.max(range.end);
                     slot.ends.insert(range.end);
@@ -84,7 +85,8 @@ impl Ahead {
     /// Bytes of the object, expected or not. What is only `looked` at will be read once more.
     pub(super) fn read(&self, range: Range<u64>, looked: bool) -> io::Result<Bytes> {
         let at = self.chunks.partition_point(|chunk| chunk.end <= range.start);
-        let Some(chunk) = self.chunks.get(at).filter(|chunk| chunk.start <= range.start && range.end <= chunk.end) else {
+        let Some(chunk) = self.chunks.get(at).filter(|chunk| chunk.start <= range.start && range.end <= chunk.end)
+        else {
             return self.object.read(range);
         };
         let mut state = self.lock();

@@ -173,7 +173,9 @@ fn upload(from: &Path, to: &Path, mode: PutMode) -> Result<bool> {
 
 fn pieces(file: &mut File, from: &Path, to: &Path, upload: &mut dyn MultipartUpload) -> Result<()> {
     let mut coming = VecDeque::new();
-    let finish = |piece: mpsc::Receiver<object_store::Result<()>>| stores::receive(&piece)?.map_err(|e| fault::error(to, "write", &e));
+    let finish = |piece: mpsc::Receiver<object_store::Result<()>>| {
+        stores::receive(&piece)?.map_err(|e| fault::error(to, "write", &e))
+    };
     loop {
         let mut piece = Vec::with_capacity(PIECE);
         file.by_ref().take(PIECE as u64).read_to_end(&mut piece).map_err(|e| Error::io(from, "read", e))?;

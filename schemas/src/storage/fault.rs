@@ -31,10 +31,8 @@ pub fn explain(error: &object_store::Error) -> String {
                 public bucket"
             .to_owned();
     }
-    let refused = matches!(
-        error,
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
-    );
+    let refused =
+        matches!(error, object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. });
     if refused || text.contains("403 Forbidden") || text.contains("401 Unauthorized") {
         return format!(
             "the server refuses the credentials{named}; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and \

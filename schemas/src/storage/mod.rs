@@ -33,8 +33,8 @@ pub use fault::{explain, fault_in};
 pub use location::Location;
 pub use source::Source;
 pub(crate) use source::{Counters, Handles, open_each};
-pub use stores::{Bucket, bucket_of, use_store};
 pub(crate) use stores::wait;
+pub use stores::{Bucket, bucket_of, use_store};
 
 use crate::error::{Error, Result};
 

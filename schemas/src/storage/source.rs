@@ -99,12 +99,7 @@ impl Source {
     /// The same file for a reader of some rows (all, when none are given; else ascending and apart) of some leaf columns
     /// (all, when none are given). An object is fetched ahead, many pages a request; a file of this machine need not be.
     #[must_use]
-    pub fn expecting(
-        &self,
-        metadata: &ParquetMetaData,
-        leaves: Option<&[usize]>,
-        rows: Option<&[Range<u64>]>,
-    ) -> Self {
+    pub fn expecting(&self, metadata: &ParquetMetaData, leaves: Option<&[usize]>, rows: Option<&[Range<u64>]>) -> Self {
         let Place::Object(object) = &self.place else { return self.clone() };
         let ahead = Ahead::new(object.as_ref().clone(), expected(metadata, leaves, rows));
         Self { place: Place::Ahead(Arc::new(ahead)), ..self.clone() }
@@ -240,18 +235,23 @@ struct OpenFiles {
 impl Handles {
     /// The file at `path`, opened if it is not, in place of the one that was used least recently.
     pub(crate) fn get(&self, path: &Path) -> Result<Source> {
+        let now = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.clock += 1;
+            let now = open.clock;
+            if let Some((source, used)) = open.files.get_mut(path) {
+                *used = now;
+                return Ok(source.clone());
+            }
+            now
+        };
+        // Others need not wait for a server's answer; of two that open the same file, both have it.
+        let source = Source::open(path, self.counters.clone())?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.clock += 1;
-        let now = open.clock;
-        if let Some((source, used)) = open.files.get_mut(path) {
-            *used = now;
-            return Ok(source.clone());
-        }
         if open.files.len() >= MAX_OPEN {
             let oldest = open.files.iter().min_by_key(|(_, (_, used))| *used).map(|(path, _)| path.clone());
             oldest.and_then(|path| open.files.remove(&path));
         }
-        let source = Source::open(path, self.counters.clone())?;
         open.files.insert(path.to_owned(), (source.clone(), now));
         Ok(source)
     }

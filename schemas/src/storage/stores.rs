@@ -60,7 +60,9 @@ impl fmt::Debug for Bucket {
 pub fn bucket_of(path: &Path) -> Result<Option<Bucket>> {
     match Location::of(path)? {
         Location::Local(_) => Ok(None),
-        Location::S3 { bucket, .. } => Ok(Some(Bucket { store: client(path, &bucket)?, url: format!("s3://{bucket}") })),
+        Location::S3 { bucket, .. } => {
+            Ok(Some(Bucket { store: client(path, &bucket)?, url: format!("s3://{bucket}") }))
+        }
     }
 }
 
@@ -129,9 +131,7 @@ fn runtime() -> Result<&'static Runtime> {
 }
 
 /// Starts some work on the threads for requests; its result comes through the channel.
-pub(super) fn start<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<mpsc::Receiver<T>> {
+pub(super) fn start<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<mpsc::Receiver<T>> {
     let (sender, receiver) = mpsc::sync_channel(1);
     runtime()?.spawn(async move {
         // Nobody may wait for it any more.

@@ -51,7 +51,9 @@ pub(super) fn resolve(args: SqlArgs) -> Result<Question> {
         .iter()
         .map(|text| match text.split_once('=') {
             // A folder may have the sign in its name, and so may a URL.
-            Some((name, folder)) if !name.contains("://") && !Path::new(text).is_dir() => (name.to_owned(), PathBuf::from(folder)),
+            Some((name, folder)) if !name.contains("://") && !Path::new(text).is_dir() => {
+                (name.to_owned(), PathBuf::from(folder))
+            }
             _ => (String::new(), PathBuf::from(text)),
         })
         .collect();
