@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use datafusion::common::utils::datafusion_strsim::levenshtein;
+use parquet::errors::ParquetError;
+use playhouse_schemas::storage::explain;
 
 use crate::library::Allowed;
 use crate::params::Value;
@@ -165,6 +167,14 @@ impl Error {
         Self::Data { path: path.to_owned(), message: message.to_string() }
     }
 
+    /// An error of a file that is not a dataset's.
+    pub(crate) fn of_file(error: playhouse_schemas::Error) -> Self {
+        match error {
+            playhouse_schemas::Error::Io { path, source, .. } => Self::Io { path, source },
+            other => other.into(),
+        }
+    }
+
     /// Sorts an error of DataFusion by whose fault it is; `sql` gives the position its line.
     pub(crate) fn from_engine(error: DataFusionError, sql: &str, limit: Option<usize>) -> Self {
         let first = error.iter().next().unwrap_or(&error);
@@ -185,9 +195,10 @@ impl Error {
                 Self::Memory { limit, message: exhausted(message).to_owned() }
             }
             DataFusionError::ArrowError(arrow, _) => Self::Sql { message: arrow.to_string(), position },
+            root if store_error(root).is_some() => Self::Read(store_error(root).map_or_else(String::new, told)),
             DataFusionError::ParquetError(e) => Self::Read(e.to_string()),
-            DataFusionError::ObjectStore(e) => Self::Read(e.to_string()),
             DataFusionError::IoError(e) => Self::Read(e.to_string()),
+            DataFusionError::External(e) if e.is::<playhouse_schemas::Error>() => Self::Read(e.to_string()),
             other => Self::Internal(other.strip_backtrace()),
         }
     }
@@ -212,6 +223,28 @@ fn no_room(error: &DataFusionError) -> Option<String> {
             Some(format!("it may take {}", limit.split(". ").next()?))
         }
         _ => None,
+    }
+}
+
+/// The error of an object store that lies beneath one of DataFusion.
+pub(crate) fn store_error(error: &DataFusionError) -> Option<&object_store::Error> {
+    match error {
+        DataFusionError::ObjectStore(e) => Some(e.as_ref()),
+        DataFusionError::ParquetError(e) => match e.as_ref() {
+            ParquetError::External(e) => e.downcast_ref(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Which object, and what is wrong.
+fn told(error: &object_store::Error) -> String {
+    use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
+    match error {
+        NotFound { path, .. } => format!("{path} is not there"),
+        PermissionDenied { path, .. } | Unauthenticated { path, .. } => format!("{path}: {}", explain(error)),
+        _ => explain(error),
     }
 }
 

@@ -8,10 +8,12 @@
 //!   <dataset>/scores/*.parquet                        a sidecar: read as it is
 //! ```
 //!
-//! Which parts are committed is the dataset's to say ([`Dataset::files`]); the sidecars are this module's.
+//! Which parts are committed is the dataset's to say ([`Dataset::files`]); the sidecars are this module's. In a bucket the same
+//! names are those of objects.
 
 use std::path::{Path, PathBuf};
 
+use playhouse_schemas::storage::{folders, is_local, parquet_files};
 use playhouse_schemas::{Dataset, Error as DatasetError, Table};
 
 use crate::error::{Error, Result};
@@ -27,7 +29,7 @@ pub(crate) struct TableFiles {
 /// The dataset at `root` and its tables: episodes, steps, frames if it has them, and every sidecar.
 pub(crate) fn dataset_tables(root: &Path) -> Result<(Dataset, Vec<TableFiles>)> {
     let dataset = Dataset::open(root).map_err(|e| match e {
-        DatasetError::NoDataset { .. } if root.is_dir() => Error::data(
+        DatasetError::NoDataset { .. } if root.is_dir() || !is_local(root) => Error::data(
             root,
             "no episodes: this is not a dataset, or nothing was committed to it yet (expected episodes/*.parquet)",
         ),
@@ -50,34 +52,4 @@ pub(crate) fn dataset_tables(root: &Path) -> Result<(Dataset, Vec<TableFiles>)> 
         }
     }
     Ok((dataset, tables))
-}
-
-/// The `*.parquet` files of `folder` by name, temporary ones left out; none if there is no such folder.
-pub(crate) fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = entries(folder)?;
-    files.retain(|path| {
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        name.ends_with(".parquet") && !name.starts_with('.') && path.is_file()
-    });
-    Ok(files)
-}
-
-fn folders(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut folders = entries(root)?;
-    folders.retain(|path| path.is_dir());
-    Ok(folders)
-}
-
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let listing = match std::fs::read_dir(folder) {
-        Ok(listing) => listing,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::io(folder, e)),
-    };
-    let mut paths = listing
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| Error::io(folder, e))?;
-    paths.sort();
-    Ok(paths)
 }

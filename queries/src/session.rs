@@ -23,10 +23,11 @@ use datafusion::sql::parser::Statement;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 use playhouse_schemas::Table;
+use playhouse_schemas::storage::{is_local, parquet_files};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result, nearest};
-use crate::files::{dataset_tables, parquet_files};
+use crate::files::dataset_tables;
 use crate::functions::{self, Manual};
 use crate::operators::{ByPlace, ByRuns, GroupBy, Lag};
 use crate::output::{AtomicParquet, plain_batch, plain_schema};
@@ -155,7 +156,7 @@ impl Session {
         self.runtime.renew()
     }
 
-    /// Registers the tables of a dataset folder as `schema.episodes`, `schema.steps`, `schema.frames` and one table for
+    /// Registers the tables of a dataset (a folder, or `s3://bucket/prefix`) as `schema.episodes`, `schema.steps`, `schema.frames` and one table for
     /// each sidecar folder; as bare names if `schema` is empty. Registering again replaces, and sees new episodes.
     ///
     /// # Errors
@@ -183,7 +184,8 @@ impl Session {
     /// # Errors
     /// [`Error::Io`] if it is not there, [`Error::Data`] if it is not Parquet.
     pub fn register_parquet(&self, schema: Option<&str>, table: &str, path: &Path) -> Result<()> {
-        if !path.is_dir() {
+        let is_file = if is_local(path) { !path.is_dir() } else { path.extension().is_some_and(|e| e == "parquet") };
+        if is_file {
             return self.register_files(schema, table, &[path.to_owned()], &[]);
         }
         let files = parquet_files(path)?;

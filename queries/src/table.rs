@@ -26,17 +26,23 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr, expressions::col};
 use datafusion::physical_plan::{ExecutionPlan, Partitioning, empty::EmptyExec};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
-use object_store::path::Path as StorePath;
 use parquet::arrow::arrow_reader::RowSelection;
+use playhouse_schemas::storage::{bucket_of, describe, explain, is_local};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, store_error};
 
 /// A file's number, and ranges of its rows, ascending and apart.
 pub(crate) type PartRows = (u32, Vec<Range<u64>>);
 
+/// Footers of a bucket that are fetched at a time.
+const AT_ONCE: usize = 16;
+
 /// Parquet files read as one table.
 pub(crate) struct ParquetTable {
+    /// Of the file system, or of the bucket.
+    store: ObjectStoreUrl,
     schema: SchemaRef,
     /// By path; each with the statistics of its footer.
     files: Vec<PartitionedFile>,
@@ -48,39 +54,45 @@ impl ParquetTable {
     /// Reads every footer (through the process-wide cache) and merges the schemas.
     ///
     /// # Errors
-    /// [`Error::Data`] naming the file that is not Parquet, is truncated, or has another schema than the first.
+    /// [`Error::Data`] naming the file that is not Parquet, is truncated, or has another schema than the first;
+    /// [`Error::Dataset`] when its bucket cannot be read.
     pub(crate) async fn open(state: &SessionState, paths: &[PathBuf], order: &[&str]) -> Result<Self> {
         let format = Arc::new(ParquetFormat::new().with_options(state.default_table_options().parquet));
-        let store = state
-            .runtime_env()
-            .object_store(ObjectStoreUrl::local_filesystem())
-            .map_err(|e| Error::Internal(e.to_string()))?;
-        let mut schemas = Vec::with_capacity(paths.len());
-        let mut metas = Vec::with_capacity(paths.len());
-        for path in paths {
-            let meta = object_meta(path)?;
-            let schema = format
-                .infer_schema(state, &store, std::slice::from_ref(&meta))
-                .await
-                .map_err(|e| unreadable(path, &e))?;
-            schemas.push(schema.as_ref().clone().with_metadata(Default::default()));
-            metas.push(meta);
-        }
+        let bucket = match paths.first() {
+            Some(path) => bucket_of(path)?,
+            None => None,
+        };
+        let at_once = if bucket.is_some() { AT_ONCE } else { 1 };
+        let internal = |e: DataFusionError| Error::Internal(e.to_string());
+        let url = match bucket {
+            None => ObjectStoreUrl::local_filesystem(),
+            Some(bucket) => {
+                let url = ObjectStoreUrl::parse(bucket.url).map_err(internal)?;
+                state.runtime_env().register_object_store(url.as_ref(), bucket.store);
+                url
+            }
+        };
+        let store = &state.runtime_env().object_store(&url).map_err(internal)?;
+        let metas = describe(paths).map_err(Error::of_file)?;
+        let infer = async |(path, meta): (&PathBuf, &ObjectMeta)| {
+            let found = format.infer_schema(state, store, std::slice::from_ref(meta)).await;
+            let found = found.map_err(|e| unreadable(path, &e))?;
+            Ok::<_, Error>(found.as_ref().clone().with_metadata(Default::default()))
+        };
+        let schemas = stream::iter(paths.iter().zip(&metas)).map(infer).buffered(at_once).try_collect().await?;
         let schema = merge(paths, schemas)?;
-        let mut files = Vec::with_capacity(paths.len());
-        for (path, meta) in paths.iter().zip(metas) {
-            let found = format
-                .infer_stats_and_ordering(state, &store, Arc::clone(&schema), &meta)
-                .await
-                .map_err(|e| unreadable(path, &e))?;
-            files.push(
-                PartitionedFile::new_from_meta(meta)
+        let survey = async |(path, meta): (&PathBuf, &ObjectMeta)| {
+            let found = format.infer_stats_and_ordering(state, store, Arc::clone(&schema), meta).await;
+            let found = found.map_err(|e| unreadable(path, &e))?;
+            Ok::<_, Error>(
+                PartitionedFile::new_from_meta(meta.clone())
                     .with_statistics(Arc::new(found.statistics))
                     .with_ordering(found.ordering),
-            );
-        }
+            )
+        };
+        let files = stream::iter(paths.iter().zip(&metas)).map(survey).buffered(at_once).try_collect().await?;
         let order = sort_order(&schema, order);
-        Ok(Self { schema, files, format, order })
+        Ok(Self { store: url, schema, files, format, order })
     }
 }
 
@@ -133,7 +145,7 @@ impl ParquetTable {
             statistics = statistics.to_inexact();
         }
         let source = self.format.file_source(TableSchema::from(Arc::clone(&self.schema)));
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
+        let config = FileScanConfigBuilder::new(self.store.clone(), source)
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
@@ -145,20 +157,11 @@ impl ParquetTable {
     }
 }
 
-fn object_meta(path: &Path) -> Result<ObjectMeta> {
-    let path = std::path::absolute(path).map_err(|e| Error::io(path, e))?;
-    let file = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?;
-    let modified = file.modified().map_err(|e| Error::io(&path, e))?;
-    Ok(ObjectMeta {
-        location: StorePath::from_absolute_path(&path).map_err(|e| Error::data(&path, e))?,
-        last_modified: modified.into(),
-        size: file.len(),
-        e_tag: None,
-        version: None,
-    })
-}
-
 fn unreadable(path: &Path, error: &DataFusionError) -> Error {
+    if let Some(fault) = store_error(error.find_root()).filter(|_| !is_local(path)) {
+        let reason = explain(fault);
+        return playhouse_schemas::Error::Store { path: path.to_owned(), action: "read", reason }.into();
+    }
     let reason = error.find_root().strip_backtrace();
     Error::data(path, format!("not a readable Parquet file ({reason}); truncated files: run `playhouse verify`"))
 }

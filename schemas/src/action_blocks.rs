@@ -15,7 +15,7 @@ use crate::action::Kind;
 use crate::error::{Error, Result};
 use crate::parquet_file::ParquetFile;
 use crate::row::{Columns, packed_buttons};
-use crate::source::Source;
+use crate::storage::Source;
 
 /// Bytes of decoded actions that are kept.
 const BUDGET: usize = 128 << 20;

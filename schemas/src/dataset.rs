@@ -13,13 +13,13 @@ use crate::part;
 use crate::prepared::PreparedEpisode;
 use crate::reader::WindowReader;
 use crate::row::EpisodeRow;
-use crate::source::Source;
 use crate::spec::DatasetSpec;
 use crate::step_index::StepIndex;
+use crate::storage::{self, BucketDisk, is_local, open_each};
 use crate::table::Table;
 use crate::writer::{PartLimits, Writer};
 
-/// A dataset on the local file system. Cheap to open: one footer is read.
+/// A dataset in a folder, or under a prefix of a bucket (`s3://bucket/prefix`). Cheap to open: one footer is read.
 pub struct Dataset {
     root: PathBuf,
     spec: Arc<DatasetSpec>,
@@ -35,13 +35,17 @@ impl Dataset {
     /// for a broken spec, [`Error::ReadOnly`] and the other errors of a disk.
     pub fn create(root: &Path, spec: &DatasetSpec) -> Result<Self> {
         spec.check()?;
-        for table in Table::COMMIT_ORDER {
+        // A bucket has no folders.
+        let folders = if is_local(root) { &Table::COMMIT_ORDER[..] } else { &[] };
+        for &table in folders {
             if table != Table::Frames || spec.frames.is_some() {
                 let folder = root.join(table.name());
                 fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, "create", e))?;
             }
         }
-        LocalDisk.sync_folder(root).map_err(|e| Error::io(root, "flush", e))?;
+        if is_local(root) {
+            LocalDisk.sync_folder(root).map_err(|e| Error::io(root, "flush", e))?;
+        }
         match Self::open(root) {
             Err(Error::NoDataset { .. }) => Ok(Self::with(root, spec.clone())),
             Ok(existing) => match existing.spec.difference(spec) {
@@ -71,7 +75,7 @@ impl Dataset {
         Self { root: root.to_owned(), spec: Arc::new(spec), reader: Mutex::new(None) }
     }
 
-    /// The dataset's folder.
+    /// The dataset's folder, or its URL.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -107,7 +111,12 @@ impl Dataset {
     /// # Errors
     /// Those of [`Dataset::episodes`].
     pub fn writer_with(&self, limits: PartLimits) -> Result<Writer> {
-        self.writer_on(limits, Box::new(LocalDisk))
+        self.writer_on(limits, self.disk()?)
+    }
+
+    /// How its files are written.
+    pub(crate) fn disk(&self) -> Result<Box<dyn Disk>> {
+        Ok(if is_local(&self.root) { Box::new(LocalDisk) } else { Box::new(BucketDisk::new()?) })
     }
 
     pub(crate) fn writer_on(&self, limits: PartLimits, disk: Box<dyn Disk>) -> Result<Writer> {
@@ -127,9 +136,10 @@ impl Dataset {
         &self,
         mut visit: impl FnMut(EpisodeRow) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        for name in part::list(&self.root, Table::Episodes)?.unwrap_or_default().parts {
-            let path = part::file(&self.root, Table::Episodes, &name);
-            let (spec, rows) = read_episodes(&path, Source::open(&path, Arc::default())?)?;
+        let names = part::list(&self.root, Table::Episodes)?.unwrap_or_default().parts;
+        let files = names.iter().map(|name| part::file(&self.root, Table::Episodes, name)).collect();
+        for (path, source) in open_each(files) {
+            let (spec, rows) = read_episodes(&path, source?)?;
             if let Some(difference) = self.spec.difference(&spec) {
                 let reason = format!("the dataset and this file differ in {difference}; keep datasets apart");
                 return Err(Error::conflict(&path, reason).into());
@@ -173,8 +183,12 @@ impl Dataset {
                 continue;
             }
             let files: Vec<PathBuf> = parts.iter().map(|name| part::file(&self.root, table, name)).collect();
-            if let Some((file, part)) = files.iter().zip(&parts).find(|(file, _)| !file.is_file()) {
-                return Err(part::missing(file, part));
+            // Those of episodes have just been listed.
+            if table != Table::Episodes {
+                let folder = self.root.join(table.name());
+                if let Some((number, file)) = storage::first_missing(&folder, &files)? {
+                    return Err(part::missing(file, &parts[number]));
+                }
             }
             tables.push((table, files));
         }

@@ -1,8 +1,12 @@
-//! The file operations of a commit, behind a trait so that tests can crash after each of them.
+//! The file operations of a commit, behind a trait so that tests can crash after each of them, and so that a bucket can be
+//! written as a folder is.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+
+/// Keeps other writers waiting or away until it is dropped.
+pub(crate) type Lock = Box<dyn Send>;
 
 /// A file being written.
 pub(crate) trait DiskFile: Write + Send {
@@ -19,9 +23,12 @@ pub(crate) trait Disk: Send {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// The same for a name that is not taken: [`io::ErrorKind::AlreadyExists`] if it is. A crash may leave both names.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Waits until no other writer commits to this folder, and keeps them waiting until the file is closed, by a crash
-    /// too. Without an effect on file systems that have no locks.
-    fn lock(&self, folder: &Path) -> io::Result<File>;
+    /// Waits until no other writer commits to the folder of `index`, a part's file of episodes, and keeps them waiting until
+    /// the lock is dropped, by a crash too. Without an effect on file systems that have no locks. In a bucket nobody waits:
+    /// the part is claimed for `content`, a text that is the same only for the same episodes.
+    fn lock(&self, index: &Path, content: &str) -> io::Result<Lock>;
+    /// Whether there is such a file.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Waits until a folder's entries are on the medium.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
     /// Removes a file.
@@ -64,11 +71,15 @@ impl Disk for LocalDisk {
         }
     }
 
-    fn lock(&self, folder: &Path) -> io::Result<File> {
-        let folder = File::open(folder)?;
+    fn lock(&self, index: &Path, _: &str) -> io::Result<Lock> {
+        let folder = File::open(index.parent().unwrap_or(index))?;
         // NFS refuses to lock a folder; `rename_new` is then what is left.
         let _ = folder.lock();
-        Ok(folder)
+        Ok(Box::new(folder))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(path.exists())
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {

@@ -81,6 +81,16 @@ pub enum Error {
         /// The system's word.
         source: io::Error,
     },
+    /// A bucket cannot be asked, or its server refused or failed. An object that is not there is [`Error::Io`], as a file is.
+    #[error("{}: cannot {action}: {reason}", .path.display())]
+    Store {
+        /// The URL.
+        path: PathBuf,
+        /// What was tried: "connect", "list", "read".
+        action: &'static str,
+        /// Why it failed, and the fix.
+        reason: String,
+    },
     /// Any other failure of the file system.
     #[error("{}: cannot {action}: {source}", .path.display())]
     Io {
@@ -91,6 +101,9 @@ pub enum Error {
         /// The system's word.
         source: io::Error,
     },
+    /// Whoever asked for it ended it.
+    #[error("stopped on request; run again to continue")]
+    Stopped,
     /// A fault of this crate: please report it.
     #[error("internal error, please report it: {0}")]
     Internal(String),
@@ -113,8 +126,17 @@ impl Error {
         Self::Foreign { path: path.to_owned(), reason: reason.into() }
     }
 
-    /// Sorts a file system failure into full, not writable, or other.
+    /// Whether it is that a file or an object is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Sorts a file system failure into full, not writable, or other; what lies beneath it may be one of ours already.
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
+        let source = match source.downcast::<Self>() {
+            Ok(known) => return known,
+            Err(source) => source,
+        };
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },

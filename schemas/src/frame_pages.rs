@@ -18,7 +18,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use crate::error::{Error, Result};
 use crate::parquet_file::{ParquetFile, guarded};
-use crate::source::Source;
+use crate::storage::Source;
 
 /// Leaf of `image.bytes` in the table `frames`.
 const BYTES_LEAF: usize = 2;

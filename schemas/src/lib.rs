@@ -16,7 +16,7 @@
 //! Frame `t` is what the agent saw, action `t` what it then did. Every footer carries the format version, the
 //! [`ActionSpace`] and the [`FrameSpec`]. An episode exists if and only if its row is in `episodes`, which is written
 //! last: see [`Writer`] for the commit, [`WindowReader`] for what a training window costs, [`verify()`] for what can be
-//! wrong.
+//! wrong. A dataset lies in a folder, or under a prefix of a bucket (`s3://bucket/prefix`): see [`storage`].
 //!
 //! ```
 //! use playhouse_schemas::{ActionSource, ActionSpace, Dataset, DatasetSpec, Episode, Window, gamepad};
@@ -61,6 +61,7 @@
 
 mod action;
 mod action_blocks;
+mod copy;
 mod dataset;
 mod disk;
 mod episode;
@@ -76,7 +77,6 @@ mod prepared;
 mod reader;
 mod row;
 mod small_ints;
-mod source;
 mod spec;
 mod stats;
 mod step;
@@ -94,8 +94,10 @@ mod window;
 mod writer;
 
 pub mod plain;
+pub mod storage;
 
 pub use action::{ActionSpace, Component, Kind, gamepad};
+pub use copy::{Copied, copy};
 pub use dataset::Dataset;
 pub use episode::{ActionSource, Episode, Pose};
 pub use error::{Error, Result};

@@ -17,8 +17,8 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use crate::error::{Error, Result};
 use crate::footer;
 use crate::row::{self, EpisodeRow};
-use crate::source::Source;
 use crate::spec::DatasetSpec;
+use crate::storage::{Source, fault_in};
 use crate::table::Table;
 
 /// A file with its footer.
@@ -43,7 +43,8 @@ impl ParquetFile {
         let options = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true)
             .with_offset_index_policy(PageIndexPolicy::Optional);
-        let metadata = guarded(path, || ArrowReaderMetadata::load(&source.uncounted(), options))?;
+        let footer = source.for_footer()?;
+        let metadata = guarded(path, || ArrowReaderMetadata::load(&footer, options))?;
         let spec = footer::read(path, table, metadata.metadata().file_metadata())?;
         if table != Table::Episodes && metadata.metadata().offset_index().is_none() {
             return Err(Error::corrupt(path, "it has no page index; write it again with this program"));
@@ -80,6 +81,7 @@ impl ParquetFile {
         leaves: Option<&[usize]>,
         batch_rows: usize,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let source = source.expecting(self.metadata(), leaves, Some(rows));
         let ranges = rows.iter().map(|range| range.start as usize..range.end as usize);
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, self.metadata.clone())
             .with_batch_size(batch_rows)
@@ -122,6 +124,10 @@ where
 
 /// A failed read: the disk's fault when an input or output error lies beneath, the file's otherwise.
 fn read_error(path: &Path, error: ParquetError) -> Error {
+    let error = match fault_in(error) {
+        Ok(fault) => return fault,
+        Err(error) => error,
+    };
     match error {
         ParquetError::External(source) => match source.downcast::<io::Error>() {
             Ok(e) if e.kind() == io::ErrorKind::UnexpectedEof => Error::corrupt(path, "it ends too early"),

@@ -9,12 +9,11 @@
 //!
 //! A part exists if and only if its file in `episodes/` does. Files without one are orphans that no reader sees.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::storage;
 use crate::table::Table;
 
 /// Start of the name of a file that is not committed.
@@ -59,23 +58,16 @@ pub(crate) struct Folder {
 /// Lists a table's folder; none where it does not exist. Files of other kinds are left alone.
 pub(crate) fn list(root: &Path, table: Table) -> Result<Option<Folder>> {
     let path = root.join(table.name());
-    let entries = match fs::read_dir(&path) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io(&path, "read", e)),
-    };
+    let Some(names) = storage::names(&path)? else { return Ok(None) };
     let mut folder = Folder::default();
-    for entry in entries {
-        let entry = entry.map_err(|e| Error::io(&path, "read", e))?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
+    for name in names {
         if name.starts_with(TEMP_PREFIX) {
-            folder.temps.push(entry.path());
+            folder.temps.push(path.join(name));
         } else if let Some(part) = name.strip_suffix(".parquet").filter(|part| !part.starts_with('.')) {
             folder.parts.push(part.to_owned());
         }
     }
+    // `a-1.parquet` comes before `a.parquet`, and `a` before `a-1`.
     folder.parts.sort();
-    folder.temps.sort();
     Ok(Some(folder))
 }

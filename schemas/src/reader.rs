@@ -22,8 +22,8 @@ use crate::frame_pages::FramePages;
 use crate::parquet_file::{ParquetFile, read_episodes};
 use crate::part;
 use crate::row::{Columns, EpisodeRow};
-use crate::source::{Handles, Source};
 use crate::spec::DatasetSpec;
+use crate::storage::{Handles, open_each};
 use crate::table::{TELEMETRY, Table};
 use crate::window::Window;
 
@@ -62,9 +62,9 @@ impl WindowReader {
         let mut spec: Option<DatasetSpec> = None;
         let mut parts = Vec::with_capacity(names.len());
         let mut found = Vec::new();
-        for (index, name) in names.into_iter().enumerate() {
-            let path = part::file(root, Table::Episodes, &name);
-            let (file_spec, rows) = read_episodes(&path, Source::open(&path, Arc::default())?)?;
+        let files = names.iter().map(|name| part::file(root, Table::Episodes, name)).collect();
+        for (index, (name, (path, source))) in names.into_iter().zip(open_each(files)).enumerate() {
+            let (file_spec, rows) = read_episodes(&path, source?)?;
             let first = spec.get_or_insert_with(|| file_spec.clone());
             if let Some(difference) = first.difference(&file_spec) {
                 let reason =
@@ -273,10 +273,9 @@ impl WindowReader {
     fn open_file(&self, part: usize, table: Table) -> Result<ParquetFile> {
         let Part { name, rows, .. } = &self.parts[part];
         let path = part::file(&self.root, table, name);
-        if !path.exists() {
-            return Err(part::missing(&path, name));
-        }
-        let file = ParquetFile::load(&self.handles.get(&path)?, &path, table)?;
+        let source =
+            self.handles.get(&path).map_err(|e| if e.is_missing() { part::missing(&path, name) } else { e })?;
+        let file = ParquetFile::load(&source, &path, table)?;
         if let Some(difference) = self.spec.difference(&file.spec) {
             let reason =
                 format!("episodes/{name}.parquet and this file differ in {difference}; restore it from a copy");

@@ -18,7 +18,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::error::{Error, Result};
 use crate::parquet_file::{ParquetFile, guarded};
-use crate::source::Source;
+use crate::storage::Source;
 
 /// An unsigned integer that a column is narrowed to.
 pub(crate) trait Narrow: Copy + Default + Send + 'static {

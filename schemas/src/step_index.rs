@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::parquet_file::ParquetFile;
 use crate::part;
 use crate::row::Columns;
-use crate::source::{Handles, Source};
 use crate::spec::DatasetSpec;
+use crate::storage::{Handles, Source, is_local, open_each};
 use crate::table::Table;
 
 /// Where the steps of one episode lie.
@@ -56,9 +56,10 @@ impl StepIndex {
         let column = |name| schema.index_of(name).map_err(|e| Error::Internal(format!("episodes table: {e}")));
         let (ids, lengths) = (column("episode_id")?, column("num_steps")?);
         let (mut parts, mut episodes) = (Vec::new(), Vec::<EpisodeSteps>::new());
-        for (number, name) in part::list(root, Table::Episodes)?.unwrap_or_default().parts.into_iter().enumerate() {
-            let path = part::file(root, Table::Episodes, &name);
-            let source = Source::open(&path, Arc::default())?;
+        let names = part::list(root, Table::Episodes)?.unwrap_or_default().parts;
+        let files = names.iter().map(|name| part::file(root, Table::Episodes, name)).collect();
+        for (number, (name, (path, source))) in names.iter().zip(open_each(files)).enumerate() {
+            let source = source?;
             let file = ParquetFile::load(&source, &path, Table::Episodes)?;
             let (first, mut rows) = (episodes.len(), 0);
             let all = 0..file.rows();
@@ -78,7 +79,7 @@ impl StepIndex {
                     rows += u64::from(steps);
                 }
             }
-            let path = part::file(root, Table::Steps, &name);
+            let path = part::file(root, Table::Steps, name);
             parts.push(StepPart { path, rows, episodes: first..episodes.len(), file: Mutex::default() });
         }
         let schema = Table::Steps.schema(&spec.actions);
@@ -103,6 +104,11 @@ impl StepIndex {
     /// The files of the parts, in order.
     pub fn files(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.parts.iter().map(|part| part.path.as_path())
+    }
+
+    /// Whether the parts lie in a bucket, where every request takes a while.
+    pub fn is_remote(&self) -> bool {
+        self.parts.first().is_some_and(|part| !is_local(&part.path))
     }
 
     /// The episodes of a part.

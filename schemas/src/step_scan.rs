@@ -21,8 +21,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use crate::action::Kind;
 use crate::error::{Error, Result};
 use crate::small_ints::SmallInts;
-use crate::source::Counters;
 use crate::step_index::StepIndex;
+use crate::storage::Counters;
 use crate::table::BUTTONS;
 
 /// Some rows and columns of one part of `steps`, batch by batch.
@@ -80,6 +80,12 @@ impl StepScan {
         });
         let buttons = index.spec().actions.components.iter().filter(|c| c.kind == Kind::Button);
         let buttons: Vec<&str> = buttons.map(|c| c.name.as_str()).collect();
+
+        // What will be read: for an object, which is fetched ahead.
+        let is_button = |leaf: usize| buttons.contains(&index.schema().field(leaf).name().as_str());
+        let stored = columns.iter().filter(|leaf| **leaf > 1);
+        let stored: Vec<usize> = stored.map(|leaf| packed_leaf.filter(|_| is_button(*leaf)).unwrap_or(*leaf)).collect();
+        let source = source.expecting(file.metadata(), Some(&stored), Some(&rows));
 
         let mut others = Vec::new();
         let mut made = Vec::with_capacity(columns.len());

@@ -14,8 +14,11 @@
 //! which [`verify`](crate::verify()) removes, and orphans, which a run that writes the same episodes again replaces. An
 //! error removes them at once.
 //!
+//! In a bucket the same happens with uploads in place of renames, from files in the machine's temporary folder.
+//!
 //! Several writers may fill one dataset at the same time as long as each has its own ids. Of two with the same ids the
-//! first to commit wins: commits take turns (a lock on `episodes/`), and a committed part is never replaced.
+//! first to commit wins: commits take turns (a lock on `episodes/`, a claim in a bucket), and a committed part is never
+//! replaced.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -195,11 +198,10 @@ impl Writer {
     }
 
     fn commit(&mut self) -> Result<()> {
-        if self.open.is_none() {
-            return Ok(());
-        }
-        let folder = self.root.join(Table::Episodes.name());
-        let _lock = self.disk.lock(&folder).map_err(|e| Error::io(&folder, "lock", e))?;
+        let Some(part) = &self.open else { return Ok(()) };
+        let index = part::file(&self.root, Table::Episodes, &part.name);
+        let content = blake3::hash(format!("{:?}{:?}", self.spec, part.rows).as_bytes()).to_string();
+        let _lock = self.disk.lock(&index, &content).map_err(|e| Error::io(&index, "lock", e))?;
         let result = self.publish_all();
         if result.is_err() {
             // Under the lock: what bears the part's name is still ours.
@@ -211,7 +213,7 @@ impl Writer {
     fn publish_all(&mut self) -> Result<()> {
         let Some(part) = self.open.as_mut() else { return Ok(()) };
         let index = part::file(&self.root, Table::Episodes, &part.name);
-        if index.exists() {
+        if self.disk.exists(&index).map_err(|e| Error::io(&index, "look for it", e))? {
             return Err(taken(&index));
         }
         let (root, disk, spec) = (self.root.as_path(), self.disk.as_ref(), &self.spec);

@@ -6,9 +6,11 @@
 //! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
 //! - `shell`: scripts, pictures, and the prompt on a real pseudo-terminal.
 //! - `memory`: what queries take, small limits, hostile questions.
+//! - `buckets`: datasets in a bucket of an S3 server.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
+mod buckets;
 mod clips;
 mod commands;
 mod engine;

@@ -62,6 +62,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Let scripted players play the arena into a dataset
     Record(RecordArgs),
+    /// Copy a dataset, between folders and buckets
+    Copy(CopyArgs),
     /// Check a dataset for damage, and repair what can be
     Verify(VerifyArgs),
     /// Make a page that plays an episode
@@ -178,8 +180,8 @@ pub struct SqlArgs {
     /// A value for $NAME in the query; repeat for more
     #[arg(long, value_name = "NAME=VALUE")]
     pub param: Vec<String>,
-    /// A dataset folder: its tables by their own names, or under NAME; repeat for more
-    #[arg(long, value_name = "[NAME=]FOLDER")]
+    /// A dataset folder or s3://bucket/prefix: its tables by their own names, or under NAME; repeat for more
+    #[arg(long, value_name = "[NAME=]DATASET")]
     pub dataset: Vec<String>,
     /// Take stage outputs from this pipeline [default: the one that ran last]
     #[arg(long, value_name = "NAME")]
@@ -202,7 +204,7 @@ of episodes. What is estimated from the sample has its error beside it.
 Exit status 1: with --check, if there is an error (PH1xx) or a finding that --deny names; with
 --max-drift, if a difference is larger and not chance.")]
 pub struct StatsArgs {
-    /// A dataset folder, or a stage whose output is one
+    /// A dataset folder, s3://bucket/prefix, or a stage whose output is one
     #[arg(required_unless_present_any = ["codes", "keys"])]
     pub dataset: Option<String>,
     /// Take the stage from this pipeline [default: the one that ran last]
@@ -273,7 +275,7 @@ pub struct ImportArgs {
     /// A file, or a folder of them
     #[arg(required_unless_present = "example_mapping")]
     pub source: Option<PathBuf>,
-    /// The dataset folder; it is made, or added to
+    /// The dataset folder or s3://bucket/prefix; it is made, or added to
     #[arg(required_unless_present = "example_mapping")]
     pub dataset: Option<PathBuf>,
     /// Which column of a table is what, a TOML file
@@ -298,7 +300,7 @@ Examples:
 Which episodes are recorded depends on the arguments alone: on more threads they are the same, only sooner. A recording that
 was stopped or killed goes on where it was.")]
 pub struct RecordArgs {
-    /// The dataset folder to make
+    /// The dataset folder, or s3://bucket/prefix, to make
     pub dataset: PathBuf,
     /// A map of the arena
     #[arg(long, default_value = "skygarden")]
@@ -320,6 +322,28 @@ pub struct RecordArgs {
     pub seed: u64,
 }
 
+/// `playhouse copy`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse copy human/ s3://bucket/human
+  playhouse copy s3://bucket/human human/
+  playhouse copy play s3://bucket/play          the output of the stage `play`
+
+Settings of a bucket come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION; for servers other
+than Amazon's AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true where it is not encrypted.
+
+A copy appears part by part, whole parts only. One that was stopped or killed goes on where it was.")]
+pub struct CopyArgs {
+    /// A dataset: a folder, s3://bucket/prefix, or a stage whose output is one
+    pub source: String,
+    /// A folder or s3://bucket/prefix: empty, or an unfinished copy
+    pub target: PathBuf,
+    /// Take the stage from this pipeline [default: the one that ran last]
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+}
+
 /// `playhouse verify`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -330,7 +354,7 @@ Examples:
 
 Exit status 1 if something is wrong and was not repaired.")]
 pub struct VerifyArgs {
-    /// A dataset folder, or a stage whose output is one
+    /// A dataset folder, s3://bucket/prefix, or a stage whose output is one
     pub dataset: String,
     /// Take the stage from this pipeline [default: the one that ran last]
     #[arg(long, value_name = "NAME")]
@@ -353,7 +377,7 @@ Examples:
   playhouse play human/ 0 --out episode.html
   playhouse play rollouts 12 --out episode.html     an episode of the stage `rollouts`")]
 pub struct PlayArgs {
-    /// A dataset folder, or a stage whose output is one
+    /// A dataset folder, s3://bucket/prefix, or a stage whose output is one
     pub dataset: String,
     /// The episode's episode_id
     pub episode: i64,

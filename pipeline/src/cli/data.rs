@@ -1,4 +1,4 @@
-//! Commands on datasets: `import`, `record`, `verify`, `play`.
+//! Commands on datasets: `import`, `record`, `copy`, `verify`, `play`.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result, bail};
 use playhouse_schemas::{VerifyOptions, verify_with};
 use toml::{Table, Value};
 
-use super::args::{ImportArgs, PlayArgs, RecordArgs, VerifyArgs};
-use super::{Context, json};
+use super::args::{CopyArgs, ImportArgs, PlayArgs, RecordArgs, VerifyArgs};
+use super::{Context, json, text};
 use crate::engine::Error;
 use crate::engine::store::write_atomically;
+use crate::progress::Progress as _;
 use crate::stages::Outcome;
 use crate::{import, report, stages};
 
@@ -73,6 +74,23 @@ pub(super) fn record(context: &mut Context, args: &RecordArgs) -> Result<()> {
 fn tell(context: &mut Context, verb: &str, outcome: &Outcome, place: &str) -> Result<()> {
     let counts: Vec<String> = outcome.rows.iter().map(|(table, rows)| format!("{rows} {table}")).collect();
     writeln!(context.out, "{verb} {} into {place}", counts.join(", "))?;
+    Ok(())
+}
+
+/// `playhouse copy`
+pub(super) fn copy(context: &mut Context, args: &CopyArgs) -> Result<()> {
+    let source = context.dataset(&args.source, args.pipeline.as_deref())?;
+    let task = context.console.task("copy");
+    let go_on = |done: u64, total: u64| {
+        task.update(done / 1_000_000, total / 1_000_000, "MB");
+        !task.stop()
+    };
+    let copied = playhouse_schemas::copy(&source, &args.target, &go_on)
+        .with_context(|| format!("copying {} to {}", source.display(), args.target.display()))?;
+    drop(task);
+    let (parts, bytes) = (copied.parts, text::bytes(copied.bytes));
+    let there = if copied.skipped > 0 { format!("; {} were there already", copied.skipped) } else { String::new() };
+    writeln!(context.out, "copied {parts} parts, {bytes}, to {}{there}", args.target.display())?;
     Ok(())
 }
 

@@ -56,7 +56,7 @@ impl Context<'_> {
         Err(Error::Usage(message).into())
     }
 
-    /// A dataset folder: the path itself, or the data of a stage.
+    /// A dataset: the folder or URL itself, or the data of a stage.
     fn dataset(&self, path_or_stage: &str, pipeline: Option<&str>) -> Result<PathBuf> {
         let path = PathBuf::from(path_or_stage);
         if path.exists() || path_or_stage.contains(std::path::MAIN_SEPARATOR) {
@@ -117,6 +117,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
             | Command::Stats(_)
             | Command::Import(_)
             | Command::Record(_)
+            | Command::Copy(_)
             | Command::Evaluate(_)
     ) {
         catch_interrupts()?;
@@ -128,6 +129,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Stats(args) => stats::stats(context, &args),
         Command::Import(args) => data::import(context, &args),
         Command::Record(args) => data::record(context, &args),
+        Command::Copy(args) => data::copy(context, &args),
         Command::Verify(args) => data::verify(context, &args),
         Command::Play(args) => data::play(context, &args),
         Command::Evaluate(args) => evaluate::evaluate(context, &args),

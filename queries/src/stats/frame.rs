@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use playhouse_schemas::storage::{is_local, read_each};
 use playhouse_schemas::{ActionSpace, Kind};
 use polars::prelude::{
-    DataFrame, DataType, Expr, IntoLazy, LazyFrame, NULL, PlRefPath, PolarsError, ScanArgsParquet, coalesce, col, lit,
-    when,
+    DataFrame, DataType, Expr, IntoLazy, LazyFrame, NULL, PlRefPath, PolarsError, ScanArgsParquet, ScanSources,
+    coalesce, col, lit, when,
 };
 
 use crate::error::{Error, Result};
@@ -62,8 +63,14 @@ pub(super) fn episodes(root: &Path, files: &[PathBuf], actions: &ActionSpace) ->
 }
 
 fn scan(root: &Path, files: &[PathBuf]) -> Result<LazyFrame> {
-    let paths = files.iter().map(|file| PlRefPath::try_from_path(file)).collect::<Result<Vec<_>, _>>();
     let options = ScanArgsParquet { glob: false, ..Default::default() };
+    if !is_local(root) {
+        // Of a bucket, the index is fetched whole: hundreds of bytes an episode.
+        let contents = read_each(files).map(|bytes| Ok(bytes?.to_vec().into())).collect::<Result<Vec<_>>>()?;
+        let sources = ScanSources::Buffers(contents.into());
+        return LazyFrame::scan_parquet_sources(sources, options).map_err(|e| failed(root, &e));
+    }
+    let paths = files.iter().map(|file| PlRefPath::try_from_path(file)).collect::<Result<Vec<_>, _>>();
     paths.and_then(|paths| LazyFrame::scan_parquet_files(paths.into(), options)).map_err(|e| failed(root, &e))
 }
 

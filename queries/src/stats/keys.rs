@@ -3,7 +3,7 @@
 /// Keys with a dot between levels and `[]` for the elements of a list, and what they mean. Keys below `drift` are there
 /// with `--against`, where `drift.a` and `drift.b` are alike.
 pub const KEYS: &[(&str, &str)] = &[
-    ("root", "the dataset's folder"),
+    ("root", "the dataset's folder, or its URL"),
     ("episodes", "number of episodes"),
     ("steps", "number of steps, as the index lists them"),
     ("hours", "steps over their rate"),

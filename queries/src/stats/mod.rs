@@ -40,6 +40,7 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use playhouse_schemas::Codec;
+use playhouse_schemas::storage::describe as describe_files;
 use serde::Serialize;
 
 use crate::error::Result;
@@ -85,7 +86,7 @@ impl Default for Options<'_> {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DatasetStats {
-    /// The dataset's folder.
+    /// The dataset's folder, or its URL.
     pub root: PathBuf,
     /// Number of episodes.
     pub episodes: u64,
@@ -212,7 +213,7 @@ pub fn describe(root: &Path, options: &Options) -> Result<Described> {
             };
             format!("{}x{} {codec}", f.width, f.height)
         }),
-        tables: tables.iter().map(table_size).collect(),
+        tables: tables.iter().map(table_size).collect::<Result<_>>()?,
         basis: Basis {
             all: plan.sample.is_none(),
             episodes: counted().count() as u64,
@@ -239,7 +240,7 @@ pub fn describe(root: &Path, options: &Options) -> Result<Described> {
     Ok(Described { stats, evidence })
 }
 
-fn table_size(table: &TableFiles) -> TableSize {
-    let bytes = table.files.iter().filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum();
-    TableSize { name: table.name.clone(), files: table.files.len() as u64, bytes }
+fn table_size(table: &TableFiles) -> Result<TableSize> {
+    let bytes = describe_files(&table.files)?.iter().map(|file| file.size).sum();
+    Ok(TableSize { name: table.name.clone(), files: table.files.len() as u64, bytes })
 }

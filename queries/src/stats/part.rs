@@ -3,7 +3,6 @@
 //! A footer holds the least and greatest value of every column, so some faults are found in a whole dataset without
 //! reading a row of it. Of the rows, only the pages that hold what is asked for are read.
 
-use std::fs::File;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
+use playhouse_schemas::storage::{Source, fault_in};
 use playhouse_schemas::{ActionSpace, Table};
 
 use super::frame;
@@ -38,6 +38,7 @@ pub(super) struct Footer {
 /// A Parquet file, opened for reading rows.
 pub(super) struct RowFile {
     path: PathBuf,
+    source: Source,
     metadata: ArrowReaderMetadata,
 }
 
@@ -47,10 +48,11 @@ impl RowFile {
     pub(super) fn open(path: &Path, table: Table, actions: &ActionSpace, pages: bool) -> Result<Self> {
         let policy = if pages { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_offset_index_policy(policy);
-        let file = open(path)?;
-        let metadata = guarded(path, || ArrowReaderMetadata::load(&file, options))?;
+        let source = Source::at(path).map_err(Error::of_file)?;
+        let footer = source.for_footer()?;
+        let metadata = guarded(path, || ArrowReaderMetadata::load(&footer, options))?;
         check_columns(path, table, actions, metadata.schema())?;
-        Ok(Self { path: path.to_owned(), metadata })
+        Ok(Self { path: path.to_owned(), source, metadata })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -93,9 +95,11 @@ impl RowFile {
         ranges: Option<&[Range<u64>]>,
         batch_rows: usize,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
-        let file = open(&self.path)?;
-        let mask = ProjectionMask::columns(self.metadata.parquet_schema(), columns.iter().copied());
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+        let schema = self.metadata.parquet_schema();
+        let mask = ProjectionMask::columns(schema, columns.iter().copied());
+        let leaves: Vec<usize> = (0..schema.num_columns()).filter(|leaf| mask.leaf_included(*leaf)).collect();
+        let source = self.source.expecting(self.metadata.metadata(), Some(&leaves), ranges);
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, self.metadata.clone())
             .with_projection(mask)
             .with_batch_size(batch_rows);
         if let Some(ranges) = ranges {
@@ -154,10 +158,6 @@ impl<'a> Columns<'a> {
     pub(super) fn float(&self, name: &str) -> Result<&'a Float32Array> {
         self.get(name, |a| a.as_primitive_opt::<Float32Type>())
     }
-}
-
-fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|e| Error::io(path, e))
 }
 
 fn small(statistics: &Statistics) -> Option<(u8, u8)> {
@@ -247,7 +247,10 @@ where
 {
     let damaged = |reason: String| Error::data(path, format!("{reason}; `playhouse verify` names what is damaged"));
     match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|e| damaged(format!("not readable as Parquet ({})", ParquetError::from(e)))),
+        Ok(result) => result.map_err(|e| match fault_in(e.into()) {
+            Ok(fault) => fault.into(),
+            Err(e) => damaged(format!("not readable as Parquet ({e})")),
+        }),
         Err(_) => Err(damaged("a page is damaged, its decoder gave up".to_owned())),
     }
 }

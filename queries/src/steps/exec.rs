@@ -228,6 +228,7 @@ impl ExecutionPlan for StepsExec {
             chosen: Arc::clone(&self.partitions[partition]),
             parts: None,
             open: None,
+            ahead: None,
             batch_rows: self.fetch.map_or(batch_rows, |fetch| fetch.clamp(1, batch_rows)),
             left: self.fetch.unwrap_or(usize::MAX),
             baseline: BaselineMetrics::new(&self.metrics, partition),
@@ -279,6 +280,8 @@ struct Reading {
     /// Parts still to be read, the next one last; none before the first row is asked for.
     parts: Option<Vec<PartRows>>,
     open: Option<StepScan>,
+    /// The part after that, on its way from a bucket.
+    ahead: Option<StepScan>,
     batch_rows: usize,
     /// Rows still wanted.
     left: usize,
@@ -321,10 +324,24 @@ impl Reading {
                 return Ok(Some(batch.slice(0, rows)));
             }
             self.close();
-            let Some((part, rows)) = self.parts.as_mut().and_then(Vec::pop) else { return Ok(None) };
-            let StepsExec { index, columns, .. } = &self.scan;
-            self.open = Some(StepScan::open(index, part, columns, rows, self.batch_rows).map_err(external)?);
+            self.open = match self.ahead.take() {
+                Some(scan) => Some(scan),
+                None => self.next_part()?,
+            };
+            if self.open.is_none() {
+                return Ok(None);
+            }
+            if self.scan.index.is_remote() && self.scan.fetch.is_none() {
+                self.ahead = self.next_part()?;
+            }
         }
+    }
+
+    /// Opens the next part, if there is one.
+    fn next_part(&mut self) -> Result<Option<StepScan>> {
+        let Some((part, rows)) = self.parts.as_mut().and_then(Vec::pop) else { return Ok(None) };
+        let StepsExec { index, columns, .. } = &self.scan;
+        StepScan::open(index, part, columns, rows, self.batch_rows).map(Some).map_err(external)
     }
 }
 

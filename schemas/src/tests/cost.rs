@@ -7,7 +7,7 @@ use parquet::basic::Encoding;
 use super::write;
 use crate::action_blocks::BLOCK_ROWS;
 use crate::parquet_file::ParquetFile;
-use crate::source::{Counters, Handles};
+use crate::storage::{Counters, Handles};
 use crate::table::{FRAME_PAGE_ROWS, STEP_PAGE_ROWS};
 use crate::testing::{bare_spec, episode};
 use crate::{Codec, Dataset, DatasetSpec, Episode, FrameSpec, PartLimits, Table, Window, WindowReader};

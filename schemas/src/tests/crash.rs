@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::{SMALL, write};
-use crate::disk::{Disk, DiskFile, LocalDisk};
+use crate::disk::{Disk, DiskFile, LocalDisk, Lock};
 use crate::testing::{framed, raw_spec};
 use crate::{Code, Dataset, Episode, Error, Result, Table, verify};
 
@@ -117,8 +117,12 @@ impl Disk for FaultyDisk {
         if self.operation(false).is_ok() { fs::remove_file(from) } else { Ok(()) }
     }
 
-    fn lock(&self, folder: &Path) -> io::Result<fs::File> {
-        LocalDisk.lock(folder)
+    fn lock(&self, index: &Path, content: &str) -> io::Result<Lock> {
+        LocalDisk.lock(index, content)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        LocalDisk.exists(path)
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod round_trip;
 mod scan;
+mod store;
 
 use std::path::Path;
 

@@ -7,7 +7,6 @@ mod part_check;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
@@ -16,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::parquet_file::ParquetFile;
 use crate::part::{self, Folder};
 use crate::spec::DatasetSpec;
+use crate::storage;
 use crate::table::Table;
 
 /// What kind of fault a [`Problem`] is. The numbers are stable: scripts may rely on them.
@@ -165,7 +165,7 @@ pub struct VerifyOptions {
 /// Checks a dataset without decoding images.
 ///
 /// # Errors
-/// [`Error::NoDataset`] when there is no folder `episodes`, [`Error::Io`] when the disk fails. What is wrong with the data
+/// [`Error::NoDataset`] when there is no folder `episodes`, [`Error::Io`] and [`Error::Store`] when disk or server fail. What is wrong with the data
 /// is no error but a finding.
 pub fn verify(root: &Path, repair: bool) -> Result<VerifyReport> {
     verify_with(root, VerifyOptions { repair, deep: false })
@@ -213,21 +213,21 @@ fn leftovers(root: &Path, table: Table, folder: &Folder, index: &Folder, report:
 fn repair(root: &Path, report: &mut VerifyReport) -> Result<()> {
     for problem in report.problems.iter_mut().filter(|p| p.code.repairable()) {
         // A writer may have committed the part since it was listed.
-        if problem.code == Code::Orphan && is_read(root, &problem.path) {
+        if problem.code == Code::Orphan && is_read(root, &problem.path)? {
             continue;
         }
-        fs::remove_file(&problem.path).map_err(|e| Error::io(&problem.path, "remove", e))?;
+        storage::remove(&problem.path)?;
         problem.repaired = true;
     }
     Ok(())
 }
 
 /// Whether readers look at a file of `steps` or `frames`: its part is committed, and has such a table. In doubt they do.
-fn is_read(root: &Path, path: &Path) -> bool {
+fn is_read(root: &Path, path: &Path) -> Result<bool> {
     let index = root.join(Table::Episodes.name()).join(path.file_name().unwrap_or_default());
     let in_frames = path.parent().is_some_and(|folder| folder.ends_with(Table::Frames.name()));
     let frameless = || ParquetFile::open(&index, Table::Episodes).is_ok_and(|file| file.spec.frames.is_none());
-    index.exists() && !(in_frames && frameless())
+    Ok(storage::exists(&index)? && !(in_frames && frameless()))
 }
 
 /// The state of a check under way.

@@ -12,9 +12,12 @@ use crate::frame_pages::FramePages;
 use crate::parquet_file::{ParquetFile, read_episodes};
 use crate::part;
 use crate::row::{Columns, EpisodeRow, packed_buttons};
-use crate::source::Source;
 use crate::stats::hash_prefix;
+use crate::storage::{self, Source};
 use crate::table::{BUTTONS, FRAME_PAGE_ROWS, TELEMETRY, Table};
+
+/// Leaf `image.bytes` of `frames`.
+const IMAGE_BYTES: usize = 2;
 
 /// What is known of an episode while its rows go by.
 struct Progress {
@@ -35,7 +38,7 @@ impl Checker<'_> {
     pub(super) fn part(&mut self, name: &str) -> Result<()> {
         self.report.parts += 1;
         let path = part::file(self.root, Table::Episodes, name);
-        let (spec, rows) = match Source::open(&path, <_>::default()).and_then(|s| read_episodes(&path, s)) {
+        let (spec, rows) = match Source::at(&path).and_then(|s| read_episodes(&path, s)) {
             Ok(read) => read,
             Err(e) => return self.report.add_error(e),
         };
@@ -62,7 +65,7 @@ impl Checker<'_> {
             Some(_) => self.table(name, Table::Frames, &rows),
             None => {
                 let frames = part::file(self.root, Table::Frames, name);
-                if frames.exists() {
+                if storage::exists(&frames)? {
                     let message = format!(
                         "episodes/{name}.parquet says that its episodes have no frames, so no reader sees these; \
                          repair removes them"
@@ -76,13 +79,16 @@ impl Checker<'_> {
 
     fn table(&mut self, name: &str, table: Table, rows: &[EpisodeRow]) -> Result<()> {
         let path = part::file(self.root, table, name);
-        if !path.exists() {
-            let message =
-                format!("episodes/{name}.parquet lists its episodes, but the file is missing; restore it from a copy");
-            self.report.add(Code::MissingFile, &path, message);
-            return Ok(());
-        }
-        let source = Source::open(&path, <_>::default())?;
+        let source = match Source::at(&path) {
+            Err(e) if e.is_missing() => {
+                let message = format!(
+                    "episodes/{name}.parquet lists its episodes, but the file is missing; restore it from a copy"
+                );
+                self.report.add(Code::MissingFile, &path, message);
+                return Ok(());
+            }
+            source => source?,
+        };
         let file = match ParquetFile::load(&source, &path, table) {
             Ok(file) => file,
             Err(e) => return self.report.add_error(e),
@@ -235,6 +241,7 @@ impl Checker<'_> {
     fn images(&mut self, file: &ParquetFile, source: &Source) -> Result<()> {
         let Some(spec) = &file.spec.frames else { return Ok(()) };
         let pages = FramePages::new(file)?;
+        let source = &source.expecting(file.metadata(), Some(&[IMAGE_BYTES]), Some(&[0..file.rows()]));
         let mut rgb = vec![0; spec.bytes()];
         let mut bad = None;
         // A page at a time, so that memory stays small.

@@ -14,7 +14,7 @@ use crate::engine::Error;
 pub(super) struct Question {
     pub(super) source: Source,
     pub(super) params: Params,
-    /// Names, empty for none, and folders.
+    /// Names, empty for none, and folders or URLs.
     pub(super) datasets: Vec<(String, PathBuf)>,
     pub(super) format: Option<Format>,
     pub(super) output: Option<PathBuf>,
@@ -50,8 +50,10 @@ pub(super) fn resolve(args: SqlArgs) -> Result<Question> {
         .dataset
         .iter()
         .map(|text| match text.split_once('=') {
-            // A folder may have the sign in its name.
-            Some((name, folder)) if !Path::new(text).is_dir() => (name.to_owned(), PathBuf::from(folder)),
+            // A folder may have the sign in its name, and so may a URL.
+            Some((name, folder)) if !name.contains("://") && !Path::new(text).is_dir() => {
+                (name.to_owned(), PathBuf::from(folder))
+            }
             _ => (String::new(), PathBuf::from(text)),
         })
         .collect();
