@@ -5,6 +5,7 @@
 //! - `tables`: plain tables of other tools, imported, queried, refused and resumed.
 //! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
 //! - `shell`: scripts, pictures, and the prompt on a real pseudo-terminal.
+//! - `transcode`: datasets with their frames in another codec, and runs that were killed.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
@@ -16,3 +17,4 @@ mod shell;
 mod stats;
 mod tables;
 mod terminal;
+mod transcode;

@@ -113,6 +113,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
             | Command::Stats(_)
             | Command::Import(_)
             | Command::Record(_)
+            | Command::Transcode(_)
             | Command::Evaluate(_)
     ) {
         catch_interrupts()?;
@@ -124,6 +125,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Stats(args) => stats::stats(context, &args),
         Command::Import(args) => data::import(context, &args),
         Command::Record(args) => data::record(context, &args),
+        Command::Transcode(args) => data::transcode(context, &args),
         Command::Verify(args) => data::verify(context, &args),
         Command::Play(args) => data::play(context, &args),
         Command::Evaluate(args) => evaluate::evaluate(context, &args),
