@@ -19,18 +19,19 @@
 //!          columns past the right edge have the difference 0
 //! ```
 //!
-//! Measured on one core (Cascade Lake, 2.5 GHz, shared; read as ratios) over a minute of human play, 128x128:
+//! Chosen by measurement, on a minute of human play at 128x128 (one core of a busy Cascade Lake at 2.5 GHz, the best of many
+//! runs of each frame; read as ratios):
 //!
 //! ```text
-//!                                                                bytes a frame    decoded a second
-//!   this                                                         @@                @@
-//!   zstd 1 over the same differences, before undoing anything    18.2 kB          16,000
-//!   zstd 1 over groups of eight in three kinds (2, 4, 8 bits)    17.4 kB          23,000
-//!   zstd -4 over the differences                                 28.0 kB          20,000
-//!   JPEG of quality 90 (libjpeg-turbo), for comparison            5.5 kB           3,600
+//!                                                                 bytes a frame    decoded a second
+//!   this                                                          23.0 kB          53,000
+//!   zstd 1 over the same differences, nothing undone yet          18.2 kB          16,000
+//!   zstd 1 over groups of eight with 0, 2, 4 or 8 bits, the same  17.4 kB          24,000
+//!   zstd -4 over the differences, the same                        28.0 kB          20,000
+//!   JPEG of quality 90 (libjpeg-turbo)                             5.5 kB           3,600
 //!
-//!   groups of 16: 11% larger; of 32: 29%. Without subtracting green: 29% larger. Predicted from the left: 5% larger, from the
-//!   better of left and above, row by row: 3% smaller; by Paeth's rule, which does not vectorise: 1% smaller.
+//!   groups of 16: 11% larger; of 32: 29%. Green not subtracted: 29% larger. Predicted from the left: 5% larger; from the better
+//!   of left and above, row by row: 3% smaller; by Paeth's rule, which does not vectorise: 1% smaller.
 //! ```
 //!
 //! Where the processor has no AVX2 the same bytes are decoded by plain Rust, at a fraction of the speed.
@@ -69,15 +70,19 @@ pub(crate) fn encode(width: u16, height: u16, rgb: &[u8]) -> Vec<u8> {
         let count = STRIP.min(columns - first);
         let mut above = [[0u8; STRIP]; 3];
         for row in rgb.chunks_exact(columns * 3) {
-            let mut differences = [[0u8; STRIP]; 3];
-            for (x, pixel) in row[first * 3..(first + count) * 3].chunks_exact(3).enumerate() {
-                let green = pixel[1];
-                let planes = [green, pixel[0].wrapping_sub(green), pixel[2].wrapping_sub(green)];
-                for (plane, value) in planes.into_iter().enumerate() {
-                    differences[plane][x] = value.wrapping_sub(above[plane][x]);
-                    above[plane][x] = value;
-                }
+            // Columns past the right edge are black, and so no different from those above.
+            let mut pixels = [0u8; 3 * STRIP];
+            pixels[..3 * count].copy_from_slice(&row[first * 3..(first + count) * 3]);
+            let mut planes = [[0u8; STRIP]; 3];
+            for (x, [red, green, blue]) in pixels.as_chunks().0.iter().enumerate() {
+                planes[0][x] = *green;
+                planes[1][x] = red.wrapping_sub(*green);
+                planes[2][x] = blue.wrapping_sub(*green);
             }
+            let mut differences = planes;
+            let above_all = above.as_flattened();
+            differences.as_flattened_mut().iter_mut().zip(above_all).for_each(|(d, above)| *d = d.wrapping_sub(*above));
+            above = planes;
             let (mut six, mut groups, mut length) = (0, [0; WINDOW], 0);
             for (group, eight) in differences.as_flattened().as_chunks().0.iter().enumerate() {
                 let (code, word) = pack(eight);
