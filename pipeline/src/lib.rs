@@ -1,7 +1,7 @@
 //! The product: everything between a folder of gameplay and an aligned agent with its report.
 //!
 //! ```text
-//!             playhouse plan | run | sql | stats | import | record | verify | play | evaluate | doctor
+//!             playhouse plan | run | sql | stats | import | record | transcode | verify | play | evaluate | doctor
 //!                                        cli/  (typed arguments -> what is run)
 //!                                          |
 //!   definition.toml --> engine/  definition -> matrix -> graph -> fingerprints -> plan -> run
@@ -30,3 +30,4 @@ pub mod progress;
 pub mod report;
 pub mod sources;
 pub mod stages;
+pub mod transcode;

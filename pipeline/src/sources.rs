@@ -5,8 +5,8 @@
 //!   episode_id  t_start  length  weight        |-- frames stored: read by page, decoded on all cores
 //!        |                                     |-- no frames, played in the arena: rendered again, bit for bit
 //!        v                                     v
-//!   blocks of 16 steps (actions, frames shrunk to the model's size), kept in memory while the budget lasts
-//!        |
+//!   blocks of 16 steps (actions, frames shrunk to the model's size), kept in memory while the budget lasts;
+//!        |                                     what then is not there is decoded where the batch wants it
 //!        v
 //!   WindowBatch   frames [B, 32, S, S, 3]   actions [B, 32, 16]   weights [B, 32]
 //! ```
@@ -101,22 +101,14 @@ impl Windows {
     }
 
     fn fill(&self, window: &Window, frames: &mut [u8], actions: &mut [u8], weights: &mut [f32]) -> Result<()> {
-        let (start, length) = (window.t_start as usize, window.length as usize);
-        let bytes = self.frames.frame_bytes();
-        let mut t = 0;
-        while t < length {
-            let at = start + t;
-            let block = self.frames.block(window.episode_id, at / BLOCK)?;
-            let offset = at % BLOCK;
-            let count = (block.steps() - offset).min(length - t);
-            frames[t * bytes..(t + count) * bytes]
-                .copy_from_slice(&block.frames[offset * bytes..(offset + count) * bytes]);
-            actions[t * COMPONENTS..(t + count) * COMPONENTS]
-                .copy_from_slice(&block.actions[offset * COMPONENTS..(offset + count) * COMPONENTS]);
-            t += count;
-        }
-        for (t, out) in weights.iter_mut().enumerate().take(length) {
-            *out = weight(self.role, window, t);
+        let length = window.length as usize;
+        let (frames, padding) = frames.split_at_mut(length * self.frames.frame_bytes());
+        // A batch's memory is used again: what an earlier window left must not be seen.
+        padding.fill(0);
+        actions[length * COMPONENTS..].fill(0);
+        self.frames.window(window, frames, &mut actions[..length * COMPONENTS])?;
+        for (t, out) in weights.iter_mut().enumerate() {
+            *out = if t < length { weight(self.role, window, t) } else { 0.0 };
         }
         Ok(())
     }
@@ -157,10 +149,9 @@ impl WindowSource for Windows {
 
     fn load(&mut self, indices: &[usize], out: &mut WindowBatch) -> Result<(), playhouse_agent::Error> {
         let window_bytes = CONTEXT * self.frames.frame_bytes();
-        // Zeroed as a whole, which the allocator does for nothing; resizing in place is a slow loop in the dev profile.
-        out.frames = vec![0; indices.len() * window_bytes];
-        out.actions = vec![0; indices.len() * CONTEXT * COMPONENTS];
-        out.weights = vec![0.0; indices.len() * CONTEXT];
+        fit(&mut out.frames, indices.len() * window_bytes);
+        fit(&mut out.actions, indices.len() * CONTEXT * COMPONENTS);
+        fit(&mut out.weights, indices.len() * CONTEXT);
         let places = out.frames.par_chunks_exact_mut(window_bytes);
         let places = places.zip(out.actions.par_chunks_exact_mut(CONTEXT * COMPONENTS));
         let places = places.zip(out.weights.par_chunks_exact_mut(CONTEXT));
@@ -173,16 +164,18 @@ impl WindowSource for Windows {
     }
 }
 
+/// Gives a buffer its length; one that has it is kept, whatever it holds.
+fn fit<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) {
+    if buffer.len() != length {
+        // Zeroed as a whole, which the allocator does for nothing; resizing in place is a slow loop in the dev profile.
+        *buffer = vec![T::default(); length];
+    }
+}
+
 /// Sixteen steps (fewer at an episode's end) with frames at the model's size.
 struct Block {
     actions: Vec<u8>,
     frames: Vec<u8>,
-}
-
-impl Block {
-    fn steps(&self) -> usize {
-        self.actions.len() / COMPONENTS
-    }
 }
 
 /// Blocks of a dataset, wherever its frames come from.
@@ -237,48 +230,102 @@ impl Frames {
         self.side * self.side * 3
     }
 
-    /// Block `index` of an episode, from memory if it is there.
-    fn block(&self, episode_id: i64, index: usize) -> Result<Arc<Block>> {
-        let key = (episode_id, index);
-        if let Some(block) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).blocks.get(&key) {
-            return Ok(Arc::clone(block));
+    /// A window's frames `[length, S, S, 3]` and actions `[length, components]`, from memory as far as they are there.
+    fn window(&self, window: &Window, frames: &mut [u8], actions: &mut [u8]) -> Result<()> {
+        let (start, length, bytes) = (window.t_start as usize, window.length as usize, self.frame_bytes());
+        // Steps `missing..t` are in no block: they are read at once, since neighbours share pages.
+        let (mut t, mut missing) = (0, 0);
+        while t < length {
+            let (index, offset) = ((start + t) / BLOCK, (start + t) % BLOCK);
+            let end = (t + BLOCK - offset).min(length);
+            if let Some(block) = self.block(window.episode_id, index)? {
+                let (frames_before, frames) = frames[..end * bytes].split_at_mut(t * bytes);
+                let (actions_before, actions) = actions[..end * COMPONENTS].split_at_mut(t * COMPONENTS);
+                let (frames_missing, actions_missing) =
+                    (&mut frames_before[missing * bytes..], &mut actions_before[missing * COMPONENTS..]);
+                self.read(window.episode_id, start + missing, frames_missing, actions_missing)?;
+                frames.copy_from_slice(&block.frames[offset * bytes..][..frames.len()]);
+                actions.copy_from_slice(&block.actions[offset * COMPONENTS..][..actions.len()]);
+                missing = end;
+            }
+            t = end;
         }
-        let block = Arc::new(self.read(episode_id, index)?);
+        let (frames, actions) = (&mut frames[missing * bytes..], &mut actions[missing * COMPONENTS..]);
+        self.read(window.episode_id, start + missing, frames, actions)
+    }
+
+    /// Block `index` of an episode, from memory if it is there, and else read and kept; none if there is no room for it.
+    fn block(&self, episode_id: i64, index: usize) -> Result<Option<Arc<Block>>> {
+        let key = (episode_id, index);
+        {
+            let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(block) = cache.blocks.get(&key) {
+                return Ok(Some(Arc::clone(block)));
+            }
+            // Sampling is uniform, so which blocks stay does not matter: the first ones do, and nothing is ever evicted.
+            if cache.budget < BLOCK * (self.frame_bytes() + COMPONENTS) {
+                return Ok(None);
+            }
+        }
+        let start = index * BLOCK;
+        let count = BLOCK.min((self.row(episode_id)?.num_steps as usize).saturating_sub(start));
+        let (mut frames, mut actions) = (vec![0; count * self.frame_bytes()], vec![0; count * COMPONENTS]);
+        self.read(episode_id, start, &mut frames, &mut actions)?;
+        let block = Arc::new(Block { actions, frames });
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let size = block.frames.len() + block.actions.len();
-        // Sampling is uniform, so which blocks stay does not matter: the first ones do, and nothing is ever evicted.
         if size <= cache.budget && cache.blocks.insert(key, Arc::clone(&block)).is_none() {
             cache.budget -= size;
         }
-        Ok(block)
+        Ok(Some(block))
     }
 
-    fn read(&self, episode_id: i64, index: usize) -> Result<Block> {
-        let row = self.episodes.get(&episode_id).with_context(|| format!("episode {episode_id} is not known"))?;
-        let start = index * BLOCK;
-        let count = BLOCK.min((row.num_steps as usize).saturating_sub(start));
-        let mut actions = Vec::new();
-        let mut source = Vec::new();
+    fn row(&self, episode_id: i64) -> Result<&EpisodeRow> {
+        self.episodes.get(&episode_id).with_context(|| format!("episode {episode_id} is not known"))
+    }
+
+    /// Reads or renders the steps from `start` on, as many as `actions` has room for.
+    fn read(&self, episode_id: i64, start: usize, frames: &mut [u8], actions: &mut [u8]) -> Result<()> {
+        if actions.is_empty() {
+            return Ok(());
+        }
+        let count = actions.len() / COMPONENTS;
+        let whole = self.side == SIDE;
         match &self.origin {
             Origin::Stored(reader) => {
                 let window = Window { episode_id, t_start: start as u32, length: count as u32, weight: 1.0 };
-                reader.read(&window, &mut actions, &mut source)?;
+                let mut played = Vec::with_capacity(actions.len());
+                if whole {
+                    reader.read_into(&window, &mut played, frames)?;
+                } else {
+                    let mut stored = vec![0; SIDE * SIDE * 3];
+                    let mut slots = frames.chunks_exact_mut(self.frame_bytes());
+                    reader.visit(&window, &mut played, |spec, image| {
+                        spec.decode_into(image, &mut stored)?;
+                        if let Some(slot) = slots.next() {
+                            shrink(&stored, SIDE, slot, self.side);
+                        }
+                        Ok(())
+                    })?;
+                }
+                actions.copy_from_slice(&played);
             }
             Origin::Arena { dataset, replays } => {
-                let replay = replay(dataset, replays, row)?;
-                source = vec![0; count * playhouse_arena::FRAME_BYTES];
-                replay.render(start, &mut source).with_context(|| format!("episode {episode_id}"))?;
-                actions.extend_from_slice(&replay.actions[start * COMPONENTS..(start + count) * COMPONENTS]);
+                let replay = replay(dataset, replays, self.row(episode_id)?)?;
+                let context = || format!("episode {episode_id}");
+                if whole {
+                    replay.render(start, frames).with_context(context)?;
+                } else {
+                    let mut rendered = vec![0; count * playhouse_arena::FRAME_BYTES];
+                    replay.render(start, &mut rendered).with_context(context)?;
+                    let slots = frames.chunks_exact_mut(self.frame_bytes());
+                    let frames = rendered.chunks_exact(SIDE * SIDE * 3).zip(slots);
+                    frames.for_each(|(from, to)| shrink(from, SIDE, to, self.side));
+                }
+                actions.copy_from_slice(&replay.actions[start * COMPONENTS..(start + count) * COMPONENTS]);
             }
         }
-        if self.side == SIDE {
-            return Ok(Block { actions, frames: source });
-        }
-        let mut frames = vec![0; count * self.frame_bytes()];
-        for (from, to) in source.chunks_exact(SIDE * SIDE * 3).zip(frames.chunks_exact_mut(self.frame_bytes())) {
-            shrink(from, SIDE, to, self.side);
-        }
-        Ok(Block { actions, frames })
+        Ok(())
     }
 }
 

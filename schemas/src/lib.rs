@@ -66,6 +66,7 @@ mod dataset;
 mod disk;
 mod episode;
 mod error;
+mod fast_frame;
 mod footer;
 mod frame;
 mod frame_pages;

@@ -1,5 +1,11 @@
 //! What a value of a binary column shows, told from its first bytes: for people who look at rows.
 
+use std::borrow::Cow;
+
+use crate::error::{Error, Result};
+use crate::fast_frame;
+use crate::frame::{Codec, FrameSpec};
+
 /// A kind of picture that its first bytes give away. Raw pixels are not among them: any bytes could be those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PictureKind {
@@ -7,6 +13,8 @@ pub enum PictureKind {
     Jpeg,
     /// PNG, of any pixel format.
     Png,
+    /// The codec `fast` of this crate.
+    Fast,
 }
 
 /// What a picture's header says. The rest of it may still be damaged.
@@ -21,19 +29,20 @@ pub struct Picture {
 }
 
 impl PictureKind {
-    /// `jpeg` or `png`.
+    /// `jpeg`, `png` or `fast`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Jpeg => "jpeg",
             Self::Png => "png",
+            Self::Fast => "fast",
         }
     }
 
-    /// What a file's name ends in, without the point.
+    /// What the name of a [viewable](Picture::viewable) file ends in, without the point.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Jpeg => "jpg",
-            Self::Png => "png",
+            Self::Png | Self::Fast => "png",
         }
     }
 }
@@ -43,10 +52,30 @@ impl Picture {
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let (kind, (width, height)) = if bytes.starts_with(&[0xff, 0xd8]) {
             (PictureKind::Jpeg, jpeg_header(bytes)?)
+        } else if let Some(size) = fast_frame::size(bytes) {
+            (PictureKind::Fast, size)
         } else {
             (PictureKind::Png, png_header(bytes)?)
         };
         Some(Self { kind, width, height })
+    }
+
+    /// `bytes`, which begin with this picture, as a file that viewers know: themselves, or a PNG where no viewer knows them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for bytes that must be decoded and are damaged.
+    pub fn viewable(self, bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
+        if self.kind != PictureKind::Fast {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        let side = |side: usize| u16::try_from(side).map_err(|_| Error::invalid("image", format!("a side of {side}")));
+        let fast = FrameSpec { width: side(self.width)?, height: side(self.height)?, codec: Codec::Fast, resize: None };
+        fast.check_spec()?;
+        // A header may claim any size: what it takes to decode is asked for once the rest bears it out.
+        fast.check(bytes)?;
+        let mut rgb = vec![0; fast.bytes()];
+        fast.decode_into(bytes, &mut rgb)?;
+        Ok(Cow::Owned(FrameSpec { codec: Codec::Png, ..fast }.encode(&rgb)?))
     }
 }
 
@@ -81,22 +110,43 @@ fn png_header(bytes: &[u8]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Codec, FrameSpec};
 
     #[test]
     fn pictures_are_told_from_their_headers() {
         let spec = |codec| FrameSpec { width: 40, height: 24, codec, resize: None };
         let packed = |codec| spec(codec).encode(&vec![9; 40 * 24 * 3]).unwrap();
-        for (codec, kind) in [(Codec::Jpeg { quality: 90 }, PictureKind::Jpeg), (Codec::Png, PictureKind::Png)] {
+        let kinds = [
+            (Codec::Jpeg { quality: 90 }, PictureKind::Jpeg),
+            (Codec::Png, PictureKind::Png),
+            (Codec::Fast, PictureKind::Fast),
+        ];
+        for (codec, kind) in kinds {
             let bytes = packed(codec);
             assert_eq!(Picture::of(&bytes), Some(Picture { kind, width: 40, height: 24 }));
             for length in 0..bytes.len().min(700) {
                 // The header may be whole; what matters is that a cut one is no panic.
                 let _ = Picture::of(&bytes[..length]);
             }
-            assert_eq!(Picture::of(&bytes[..12]), None);
+            assert_eq!(Picture::of(&bytes[..7]), None);
         }
         assert_eq!(Picture::of(&packed(Codec::Raw)), None);
         assert_eq!(Picture::of(b""), None);
+    }
+
+    #[test]
+    fn what_no_viewer_knows_becomes_a_png() {
+        let fast = FrameSpec { width: 40, height: 24, codec: Codec::Fast, resize: None };
+        let rgb: Vec<u8> = (0..fast.bytes()).map(|i| (i * 7 % 251) as u8).collect();
+        let bytes = fast.encode(&rgb).unwrap();
+        let file = Picture::of(&bytes).unwrap().viewable(&bytes).unwrap();
+        assert_eq!(Picture::of(&file).unwrap().kind, PictureKind::Png);
+        let mut read = vec![0; rgb.len()];
+        FrameSpec { codec: Codec::Png, ..fast.clone() }.decode_into(&file, &mut read).unwrap();
+        assert_eq!(read, rgb);
+        assert_eq!(Picture::of(&file).unwrap().viewable(&file).unwrap(), file);
+        assert!(Picture::of(&bytes).unwrap().viewable(&bytes[..bytes.len() - 1]).is_err());
+        // A size that nothing bears out: an error, and not gigabytes.
+        let huge = [b"PHF1".as_slice(), &[255; 4], &[0; 90]].concat();
+        assert!(Picture::of(&huge).unwrap().viewable(&huge).is_err());
     }
 }

@@ -18,6 +18,7 @@ use arrow::array::{Array, AsArray, BooleanArray};
 use crate::action_blocks::ActionBlocks;
 use crate::episode::{Episode, Pose};
 use crate::error::{Error, Result};
+use crate::frame::FrameSpec;
 use crate::frame_pages::FramePages;
 use crate::parquet_file::{ParquetFile, read_episodes};
 use crate::part;
@@ -125,6 +126,51 @@ impl WindowReader {
     /// # Errors
     /// [`Error::NoSuchEpisode`], [`Error::Invalid`] for a window that reaches past its episode's end, and damaged files.
     pub fn read(&self, w: &Window, actions: &mut Vec<u8>, frames_rgb: &mut Vec<u8>) -> Result<()> {
+        self.locate(w)?;
+        frames_rgb.resize(w.length as usize * self.spec.frames.as_ref().map_or(0, FrameSpec::bytes), 0);
+        self.read_into(w, actions, frames_rgb)
+    }
+
+    /// As [`read`](Self::read), the frames into a place of theirs, as a batch has one for each of its windows.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read), and [`Error::Invalid`] when `frames_rgb` has another length.
+    pub fn read_into(&self, w: &Window, actions: &mut Vec<u8>, frames_rgb: &mut [u8]) -> Result<()> {
+        let bytes = self.spec.frames.as_ref().map_or(0, FrameSpec::bytes);
+        let wanted = w.length as usize * bytes;
+        if frames_rgb.len() != wanted {
+            let reason = format!("{} bytes for {} frames, which take {wanted}", frames_rgb.len(), w.length);
+            return Err(Error::invalid("output buffer", reason));
+        }
+        let mut slots = frames_rgb.chunks_exact_mut(bytes.max(1));
+        self.visit(w, actions, |spec, image| slots.next().map_or(Ok(()), |slot| spec.decode_into(image, slot)))
+    }
+
+    /// Reads a window whose images the caller decodes: `actions` as for [`read`](Self::read), and `visit` is called with each
+    /// image in turn.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read); what `visit` returns becomes [`Error::Corrupt`] that names the frame.
+    pub fn visit(
+        &self,
+        w: &Window,
+        actions: &mut Vec<u8>,
+        mut visit: impl FnMut(&FrameSpec, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (location, rows) = self.locate(w)?;
+        actions.clear();
+        self.append_actions(location.part, rows.clone(), actions)?;
+        let Some(frame_spec) = &self.spec.frames else { return Ok(()) };
+        self.visit_images(location.part, rows, |path, file_row, bytes| {
+            visit(frame_spec, bytes).map_err(|e| {
+                let t = file_row - location.first_row;
+                Error::corrupt(path, format!("episode {}, frame {t}: {e}", w.episode_id))
+            })
+        })
+    }
+
+    /// A window's rows in its part.
+    fn locate(&self, w: &Window) -> Result<(Location, Range<u64>)> {
         let (row, location) = self.find(w.episode_id)?;
         let end = u64::from(w.t_start) + u64::from(w.length);
         if w.length == 0 || end > u64::from(row.num_steps) {
@@ -132,20 +178,7 @@ impl WindowReader {
             let reason = format!("the episode has {} steps; shorten the window", row.num_steps);
             return Err(Error::invalid(place, reason));
         }
-        let rows = location.first_row + u64::from(w.t_start)..location.first_row + end;
-        actions.clear();
-        self.append_actions(location.part, rows.clone(), actions)?;
-        frames_rgb.clear();
-        let Some(frame_spec) = &self.spec.frames else { return Ok(()) };
-        frames_rgb.resize(w.length as usize * frame_spec.bytes(), 0);
-        let mut slots = frames_rgb.chunks_exact_mut(frame_spec.bytes());
-        self.visit_images(location.part, rows, |path, file_row, bytes| {
-            let Some(slot) = slots.next() else { return Ok(()) };
-            frame_spec.decode_into(bytes, slot).map_err(|e| {
-                let t = file_row - location.first_row;
-                Error::corrupt(path, format!("episode {}, frame {t}: {e}", w.episode_id))
-            })
-        })
+        Ok((location, location.first_row + u64::from(w.t_start)..location.first_row + end))
     }
 
     /// All actions of an episode, `[T, C]`.

@@ -5,7 +5,7 @@
 //! steps      one row a step       zstd pages of 32,768 rows, one row group up to 1,048,576 rows
 //!              buttons PLAIN (bitmaps), packed buttons, sticks and ids dictionary, t delta,
 //!              telemetry byte-stream-split, or dictionary where a column repeats a few values
-//! frames     one row a step       pages of 32 rows, image bytes PLAIN and uncompressed: they are JPEG or PNG already
+//! frames     one row a step       pages of 32 rows (codec `fast`: 8), image bytes PLAIN and uncompressed: they are packed already
 //! ```
 //!
 //! A training window is 32 steps, so its images lie in at most two pages, and its actions in one or two pages a column.
@@ -43,10 +43,14 @@ use parquet::schema::types::ColumnPath;
 use crate::action::{ActionSpace, Kind};
 use crate::error::Result;
 use crate::footer;
+use crate::frame::Codec;
 use crate::spec::DatasetSpec;
 
-/// Rows of a page of `frames`: the length of a training window.
+/// Rows of a page of `frames`, at most: the length of a training window.
 pub(crate) const FRAME_PAGE_ROWS: usize = 32;
+/// Rows of a page of `frames` of codec `fast`. A window begins anywhere in a page, so of pages of 32 it reads twice what it
+/// needs: little beside decoding JPEG, as much again as decoding these.
+const FAST_PAGE_ROWS: usize = 8;
 /// Rows of a page of `steps`: long enough to compress and to scan, short enough to fetch for one window.
 pub(crate) const STEP_PAGE_ROWS: usize = 32_768;
 /// Rows of a row group of `steps`, which bounds the rows of a part.
@@ -95,7 +99,7 @@ impl Table {
         Ok(match self {
             Self::Episodes => builder.set_compression(zstd()).build(),
             Self::Steps => step_layout(builder.set_compression(zstd()), &spec.actions, first).build(),
-            Self::Frames => frame_layout(builder.set_compression(Compression::UNCOMPRESSED)).build(),
+            Self::Frames => frame_layout(builder.set_compression(Compression::UNCOMPRESSED), spec).build(),
         })
     }
 
@@ -234,12 +238,14 @@ fn repeats(rows: &RecordBatch, column: &str) -> bool {
     })
 }
 
-fn frame_layout(builder: WriterPropertiesBuilder) -> WriterPropertiesBuilder {
+fn frame_layout(builder: WriterPropertiesBuilder, spec: &DatasetSpec) -> WriterPropertiesBuilder {
+    let is_fast = spec.frames.as_ref().is_some_and(|frames| frames.codec == Codec::Fast);
+    let page_rows = if is_fast { FAST_PAGE_ROWS } else { FRAME_PAGE_ROWS };
     let bytes = ColumnPath::new(vec!["image".into(), "bytes".into()]);
     let mut builder = builder
         .set_dictionary_enabled(false)
-        .set_write_batch_size(FRAME_PAGE_ROWS)
-        .set_data_page_row_count_limit(FRAME_PAGE_ROWS)
+        .set_write_batch_size(page_rows)
+        .set_data_page_row_count_limit(page_rows)
         // Rows alone close a page, however large its images are.
         .set_column_data_page_size_limit(bytes.clone(), 1 << 30)
         // The least and greatest JPEG of a page say nothing.

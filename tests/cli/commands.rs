@@ -6,8 +6,20 @@ use super::house::{House, read_json};
 fn help_teaches_and_version_tells() {
     let house = House::new();
     let help = house.ok(&["--help"]).out;
-    for command in ["plan", "run", "sql", "stats", "import", "record", "verify", "play", "evaluate", "doctor", "clean"]
-    {
+    for command in [
+        "plan",
+        "run",
+        "sql",
+        "stats",
+        "import",
+        "record",
+        "transcode",
+        "verify",
+        "play",
+        "evaluate",
+        "doctor",
+        "clean",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }
     assert!(help.contains("Exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted"));

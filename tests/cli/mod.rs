@@ -7,6 +7,7 @@
 //! - `shell`: scripts, pictures, and the prompt on a real pseudo-terminal.
 //! - `memory`: what queries take, small limits, hostile questions.
 //! - `buckets`: datasets in a bucket of an S3 server.
+//! - `transcode`: datasets with their frames in another codec, and runs that were killed.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
@@ -20,3 +21,4 @@ mod shell;
 mod stats;
 mod tables;
 mod terminal;
+mod transcode;

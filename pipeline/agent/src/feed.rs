@@ -73,11 +73,23 @@ impl Loader for Windows<'_> {
     }
 
     fn load(&mut self, indices: &[usize], out: &mut Batch) -> Result<()> {
+        let size = self.source.frame_size();
+        let as_is = size == self.config.frame_size;
+        if as_is {
+            // The source fills the batch's own memory.
+            std::mem::swap(&mut self.scratch.frames, &mut out.pixels);
+        }
         out.clear();
         self.source.load(indices, &mut self.scratch)?;
-        let size = self.source.frame_size();
         check_batch(&self.scratch, indices.len(), size, &self.config)?;
-        append(&self.scratch, 0..indices.len(), size, &self.config, out);
+        if as_is {
+            std::mem::swap(&mut self.scratch.frames, &mut out.pixels);
+            out.windows = indices.len();
+            out.actions.extend_from_slice(&self.scratch.actions);
+            out.weights.extend_from_slice(&self.scratch.weights);
+        } else {
+            append(&self.scratch, 0..indices.len(), size, &self.config, out);
+        }
         Ok(())
     }
 }

@@ -1,18 +1,19 @@
-//! Commands on datasets: `import`, `record`, `copy`, `verify`, `play`.
+//! Commands on datasets: `import`, `record`, `transcode`, `copy`, `verify`, `play`.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use playhouse_schemas::{VerifyOptions, verify_with};
+use playhouse_schemas::{Codec, VerifyOptions, verify_with};
 use toml::{Table, Value};
 
-use super::args::{CopyArgs, ImportArgs, PlayArgs, RecordArgs, VerifyArgs};
-use super::{Context, json, text};
+use super::args::{CopyArgs, FrameCodec, ImportArgs, PlayArgs, RecordArgs, TranscodeArgs, VerifyArgs};
+use super::text::bytes;
+use super::{Context, json};
 use crate::engine::Error;
 use crate::engine::store::write_atomically;
 use crate::progress::Progress as _;
 use crate::stages::Outcome;
-use crate::{import, report, stages};
+use crate::{import, report, stages, transcode};
 
 /// `playhouse import`
 pub(super) fn import(context: &mut Context, args: &ImportArgs) -> Result<()> {
@@ -88,10 +89,42 @@ pub(super) fn copy(context: &mut Context, args: &CopyArgs) -> Result<()> {
     let copied = playhouse_schemas::copy(&source, &args.target, &go_on)
         .with_context(|| format!("copying {} to {}", source.display(), args.target.display()))?;
     drop(task);
-    let (parts, bytes) = (copied.parts, text::bytes(copied.bytes));
+    let (parts, size) = (copied.parts, bytes(copied.bytes));
     let there = if copied.skipped > 0 { format!("; {} were there already", copied.skipped) } else { String::new() };
-    writeln!(context.out, "copied {parts} parts, {bytes}, to {}{there}", args.target.display())?;
+    writeln!(context.out, "copied {parts} parts, {size}, to {}{there}", args.target.display())?;
     Ok(())
+}
+
+/// `playhouse transcode`
+pub(super) fn transcode(context: &mut Context, args: &TranscodeArgs) -> Result<()> {
+    let codec = match (args.codec, args.quality) {
+        (FrameCodec::Jpeg, quality) => Codec::Jpeg { quality: quality.unwrap_or(90) },
+        (_, Some(_)) => {
+            return Err(Error::Usage("--quality is for --codec jpeg; the other codecs lose nothing".into()).into());
+        }
+        (FrameCodec::Fast, None) => Codec::Fast,
+        (FrameCodec::Png, None) => Codec::Png,
+        (FrameCodec::Raw, None) => Codec::Raw,
+    };
+    let source = context.dataset(&args.source, args.pipeline.as_deref())?;
+    let task = context.console.task("transcode");
+    let done = transcode::transcode(&source, &args.dataset, codec, context.threads, &task)?;
+    drop(task);
+    write!(
+        context.out,
+        "transcoded {} episodes, {} frames into {}",
+        done.episodes,
+        done.frames,
+        args.dataset.display()
+    )?;
+    if done.frames > 0 {
+        let (before, after) = (bytes(done.bytes_before / done.frames), bytes(done.bytes_after / done.frames));
+        write!(context.out, ": {after} a frame, {before} before")?;
+    }
+    if done.skipped > 0 {
+        write!(context.out, "; {} were there already", done.skipped)?;
+    }
+    Ok(writeln!(context.out)?)
 }
 
 /// `playhouse verify`

@@ -118,6 +118,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
             | Command::Import(_)
             | Command::Record(_)
             | Command::Copy(_)
+            | Command::Transcode(_)
             | Command::Evaluate(_)
     ) {
         catch_interrupts()?;
@@ -130,6 +131,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Import(args) => data::import(context, &args),
         Command::Record(args) => data::record(context, &args),
         Command::Copy(args) => data::copy(context, &args),
+        Command::Transcode(args) => data::transcode(context, &args),
         Command::Verify(args) => data::verify(context, &args),
         Command::Play(args) => data::play(context, &args),
         Command::Evaluate(args) => evaluate::evaluate(context, &args),

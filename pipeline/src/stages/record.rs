@@ -22,6 +22,8 @@ pub enum Frames {
     Jpeg,
     /// Lossless.
     Png,
+    /// Lossless, larger, and decoded several times as fast as JPEG: for training sets.
+    Fast,
     /// 49,152 bytes a frame.
     Raw,
     /// Not at all: rendered again from seed and actions when read.
@@ -34,6 +36,7 @@ impl Frames {
         let codec = match self {
             Frames::Jpeg => return Some(FrameSpec::default()),
             Frames::Png => Codec::Png,
+            Frames::Fast => Codec::Fast,
             Frames::Raw => Codec::Raw,
             Frames::None => return None,
         };

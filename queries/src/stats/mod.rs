@@ -209,6 +209,7 @@ pub fn describe(root: &Path, options: &Options) -> Result<Described> {
             let codec = match f.codec {
                 Codec::Jpeg { quality } => format!("jpeg quality {quality}"),
                 Codec::Png => "png".to_owned(),
+                Codec::Fast => "fast".to_owned(),
                 Codec::Raw => "raw".to_owned(),
             };
             format!("{}x{} {codec}", f.width, f.height)

@@ -144,7 +144,8 @@ impl<'a> Pictures<'a> {
                 None
             }
             (Some(folder), Some(picture), _) => {
-                name(picture.kind.extension()).map(|name| save(folder, &name, bytes)).transpose()?
+                let save = |name: String| save(folder, &name, &picture.viewable(bytes)?);
+                name(picture.kind.extension()).map(save).transpose()?
             }
             (Some(folder), None, Some(spec)) => {
                 let png = FrameSpec { codec: Codec::Png, ..spec.clone() }.encode(bytes)?;
