@@ -9,7 +9,12 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(cxx)");
     let named = std::env::var("CXX").ok();
     let works = |name: &str| {
-        Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+        Command::new(name)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
     };
     if let Some(name) = named.iter().map(String::as_str).chain(["c++", "g++", "clang++"]).find(|name| works(name)) {
         println!("cargo::rustc-cfg=cxx");

@@ -6,9 +6,14 @@
 //! Tensors are device addresses. Activations are bf16; parameters, their gradients and statistics are f32. `parts` is
 //! scratch memory of the length that the operator's `parts` function tells.
 
+mod adamw;
 mod attention;
 mod depthwise;
 mod layer_norm;
+mod linear;
+mod planes;
+mod policy_loss;
+mod stem;
 mod tests;
 
 /// A device address.

@@ -4,10 +4,14 @@
 //! must see; `compile` (ignored, for want of NVRTC) compiles every kernel for real architectures.
 
 mod attention;
+mod compile;
 mod depthwise;
 mod emulator;
 mod faults;
 mod layer_norm;
+mod layers;
+mod losses;
+mod stem;
 
 use super::{Launch, Pointer};
 use emulator::Device;
