@@ -4,13 +4,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-venv="${CARGO_TARGET_DIR:-target}/nvrtc"
+venv="$(realpath -m "${CARGO_TARGET_DIR:-target}/nvrtc")"
 if [ ! -e "$venv/ready" ]; then
   python3 -m venv "$venv"
   "$venv/bin/pip" install --quiet --disable-pip-version-check -r kernels/cuda/requirements.txt
   touch "$venv/ready"
 fi
-library="$(dirname "$(find "$PWD/$venv" "$venv" -name 'libnvrtc.so.13' 2>/dev/null | head -1)")"
+library="$(dirname "$(find "$venv" -name libnvrtc.so.13)")"
 # NVRTC looks for its libnvrtc-builtins there, too.
 export LD_LIBRARY_PATH="$library${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-cargo test --workspace --lib -- --ignored --exact --nocapture cuda::tests::compile::every_kernel_compiles_without_spills
+cargo test --workspace --lib -- --ignored --exact --nocapture cuda::tests::compile::every_kernel_compiles_without_spills \
+  | tee /dev/stderr | grep -q "1 passed"

@@ -14,6 +14,11 @@ const KERNEL_FLAGS: [&str; 4] = ["-O1", "-fsanitize=thread", "-fno-strict-aliasi
 const RUNTIME_FLAGS: [&str; 1] = ["-O2"];
 const FLAGS: [&str; 7] = ["-std=c++17", "-g", "-fno-pie", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"];
 
+/// The C++ compiler that the build script found.
+fn compiler() -> &'static str {
+    option_env!("PLAYHOUSE_CXX").expect("a C++ compiler; without one these tests are ignored")
+}
+
 fn cuda() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda")
 }
@@ -41,7 +46,7 @@ fn build(path: &Path, write: impl FnOnce(&Path)) {
 }
 
 fn compile(source: &Path, headers: &str, folder: &Path) -> PathBuf {
-    let compiler = option_env!("PLAYHOUSE_CXX").expect("a C++ compiler, or the test is ignored");
+    let compiler = compiler();
     let is_kernel = source.extension().is_some_and(|e| e == "cu");
     let mut flags = FLAGS.to_vec();
     flags.extend(if is_kernel { &KERNEL_FLAGS[..] } else { &RUNTIME_FLAGS[..] });
@@ -86,7 +91,7 @@ fn executable() -> &'static Path {
         let mut hash = DefaultHasher::new();
         compiled.hash(&mut hash);
         let device = folder.join(format!("device-{:016x}", hash.finish()));
-        build(&device, |to| run(Command::new(env!("PLAYHOUSE_CXX")).arg("-no-pie").args(&compiled).arg("-o").arg(to)));
+        build(&device, |to| run(Command::new(compiler()).arg("-no-pie").args(&compiled).arg("-o").arg(to)));
         device
     })
 }
