@@ -16,8 +16,10 @@ fn main() {
             .status()
             .is_ok_and(|s| s.success())
     };
-    if let Some(name) = named.iter().map(String::as_str).chain(["c++", "g++", "clang++"]).find(|name| works(name)) {
+    let mut names = named.iter().map(String::as_str).chain(["c++", "g++", "clang++"]);
+    let compiler = names.find(|name| works(name));
+    if compiler.is_some() {
         println!("cargo::rustc-cfg=cxx");
-        println!("cargo::rustc-env=PLAYHOUSE_CXX={name}");
     }
+    println!("cargo::rustc-env=PLAYHOUSE_CXX={}", compiler.unwrap_or_default());
 }
