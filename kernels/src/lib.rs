@@ -31,6 +31,8 @@
 
 mod backend;
 mod cpu;
+#[cfg(test)]
+mod cuda;
 pub mod device;
 pub mod reference;
 mod tensor;

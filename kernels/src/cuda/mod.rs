@@ -1,0 +1,93 @@
+//! The CUDA kernels of `cuda/*.cu`: which launches an operator is made of, by its shape.
+//!
+//! One operator, one file here, one `.cu` of the same name, one oracle in [`crate::reference`]. A [`Launch`] is data, so that the
+//! same list runs on the emulator (the tests of this module, on any CPU with a C++ compiler) and on a device.
+//!
+//! Tensors are device addresses. Activations are bf16; parameters, their gradients and statistics are f32. `parts` is
+//! scratch memory of the length that the operator's `parts` function tells.
+
+mod adamw;
+mod attention;
+mod depthwise;
+mod layer_norm;
+mod linear;
+mod planes;
+mod policy_loss;
+mod stem;
+mod tests;
+
+/// A device address.
+pub type Pointer = u64;
+
+/// One argument of a kernel, by the kind of its parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Argument {
+    /// A tensor.
+    Pointer(Pointer),
+    /// A size or a switch.
+    Int(i32),
+    /// A number.
+    Float(f32),
+}
+
+/// One kernel launch. Its block size is the kernel's own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    /// Name of the entry point.
+    pub kernel: &'static str,
+    /// Blocks along x, y, z.
+    pub grid: [u32; 3],
+    /// In the order of the kernel's parameters.
+    pub arguments: Vec<Argument>,
+}
+
+impl From<Pointer> for Argument {
+    fn from(pointer: Pointer) -> Argument {
+        Argument::Pointer(pointer)
+    }
+}
+
+/// # Panics
+/// If the size does not fit the kernels' `int` (programmer error).
+impl From<usize> for Argument {
+    fn from(size: usize) -> Argument {
+        Argument::Int(
+            i32::try_from(size).unwrap_or_else(|_| panic!("a size of {size} elements is beyond the kernels' int")),
+        )
+    }
+}
+
+impl From<bool> for Argument {
+    fn from(on: bool) -> Argument {
+        Argument::Int(i32::from(on))
+    }
+}
+
+impl From<f32> for Argument {
+    fn from(number: f32) -> Argument {
+        Argument::Float(number)
+    }
+}
+
+/// `launch!("name", [x, y, z], a, b, c)`: a [`Launch`] of sizes and arguments as they are.
+macro_rules! launch {
+    ($kernel:expr, [$x:expr, $y:expr, $z:expr], $($argument:expr),+ $(,)?) => {
+        $crate::cuda::Launch {
+            kernel: $kernel,
+            grid: [$x, $y, $z].map($crate::cuda::blocks),
+            arguments: vec![$($crate::cuda::Argument::from($argument)),+],
+        }
+    };
+}
+use launch;
+
+/// # Panics
+/// If there are more blocks than CUDA takes (programmer error).
+fn blocks(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or_else(|_| panic!("a grid of {count} blocks"))
+}
+
+/// out[cols] += the sum over rows of parts[rows, stride], columns `from .. from + cols`.
+fn add_rows(parts: Pointer, out: Pointer, rows: usize, cols: usize, stride: usize, from: usize) -> Launch {
+    launch!("add_rows", [cols.div_ceil(32), 1, 1], parts, out, rows, cols, stride, from)
+}

@@ -1,0 +1,56 @@
+use super::{Store::*, schedules, sum, sums};
+use crate::cuda::layer_norm;
+use crate::reference::layer_norm as oracle;
+
+/// Every instance at its edges, rows that do not fill a block, and columns that fit no instance.
+const SHAPES: [(usize, usize); 12] = [
+    (70, 32),
+    (1, 8),
+    (33, 40),
+    (16, 64),
+    (9, 96),
+    (8, 128),
+    (5, 256),
+    (6, 384),
+    (3, 1024),
+    (5, 1),
+    (7, 13),
+    (2, 1032),
+];
+
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn layer_norm_forward_and_backward() {
+    for (rows, cols) in SHAPES {
+        for accumulate in [false, true] {
+            schedules(&format!("layer_norm {rows}x{cols}"), |lab| {
+                let (x, x64) = lab.input("x", rows * cols, Bf16);
+                let (g, g64) = lab.input("g", cols, F32);
+                let (b, b64) = lab.input("b", cols, F32);
+                let y = lab.output("y", rows * cols, Bf16);
+                let [mean, rstd] = ["mean", "rstd"].map(|name| lab.output(name, rows, F32));
+                lab.run(&layer_norm::forward(x.at, g.at, b.at, y.at, mean.at, rstd.at, rows, cols));
+                let (want, mean64, rstd64) = oracle::forward(&x64, &g64, &b64);
+                lab.expect(&mean, &mean64, sums(cols));
+                lab.expect(&rstd, &rstd64, sums(cols));
+                lab.expect(&y, &want, sums(cols));
+
+                let (dy, dy64) = lab.input("dy", rows * cols, Bf16);
+                let (dx, dx64) = if accumulate {
+                    lab.input("dx", rows * cols, Bf16)
+                } else {
+                    (lab.output("dx", rows * cols, Bf16), vec![0.0; rows * cols])
+                };
+                let ((dg, dg64), (db, db64)) = (lab.input("dg", cols, F32), lab.input("db", cols, F32));
+                let parts = lab.output("parts", layer_norm::parts(rows, cols), F32);
+                lab.run(&layer_norm::backward(
+                    dy.at, x.at, g.at, mean.at, rstd.at, dx.at, dg.at, db.at, parts.at, rows, cols, accumulate,
+                ));
+                let (want_dx, want_dg, want_db) = oracle::backward(&dy64, &x64, &g64, &mean64, &rstd64);
+                lab.expect(&dx, &sum(&dx64, &want_dx), sums(cols));
+                lab.expect(&dg, &sum(&dg64, &want_dg), sums(rows));
+                lab.expect(&db, &sum(&db64, &want_db), sums(rows));
+            });
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The policy's loss and the optimiser.
+
+use super::{Lab, Store::*, schedules, sums};
+use crate::AdamW;
+use crate::cuda::{adamw, policy_loss};
+use crate::reference::{adamw as optimiser, policy_loss as oracle};
+use rand::RngExt;
+
+/// Bytes on the device.
+fn bytes(lab: &mut Lab, name: &str, values: &[u8]) -> u64 {
+    let at = lab.device.alloc(name, values.len());
+    lab.device.write(at, values);
+    at
+}
+
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn policy_loss_forward_and_backward() {
+    let gamepad = [[2; 12].as_slice(), &[11; 4]].concat();
+    let shapes: [(usize, &[usize]); 4] = [(9, &gamepad), (1, &[1]), (5, &[3, 40, 7]), (3, &[2; 70])];
+    for (tokens, heads) in shapes {
+        for with_reference in [false, true] {
+            schedules(&format!("policy_loss {tokens} tokens, {} components", heads.len()), |lab| {
+                let width: usize = heads.iter().sum();
+                // Logits up to +-20: one token may be quite sure.
+                let wide: Vec<f32> = (0..tokens * width).map(|_| lab.rng.random_range(-20.0..20.0)).collect();
+                let (logits, logits64) = lab.given("logits", &wide, Bf16);
+                let (other, other64) = lab.input("reference", tokens * width, Bf16);
+                let (weight, weight64) = lab.input("weight", tokens, F32);
+                let (beta, beta64) = lab.input("kl_weight", tokens, F32);
+                let values: Vec<u8> =
+                    (0..tokens * heads.len()).map(|i| lab.rng.random_range(0..heads[i % heads.len()]) as u8).collect();
+                let actions = bytes(lab, "actions", &values);
+                let starts: Vec<u8> = policy_loss::starts(heads).iter().flat_map(|i| i.to_le_bytes()).collect();
+                let starts = bytes(lab, "starts", &starts);
+                let dlogits = lab.output("dlogits", tokens * width, Bf16);
+                let [nll, kl, entropy] = ["nll", "kl", "entropy"].map(|name| lab.output(name, tokens, F32));
+                let (r, r64, b64) = if with_reference {
+                    (Some((other.at, beta.at)), Some(other64.as_slice()), Some(beta64.as_slice()))
+                } else {
+                    (None, None, None)
+                };
+                lab.run(&policy_loss::policy_loss(
+                    logits.at,
+                    r,
+                    actions,
+                    weight.at,
+                    starts,
+                    dlogits.at,
+                    nll.at,
+                    kl.at,
+                    entropy.at,
+                    tokens,
+                    heads.len(),
+                ));
+                let want = oracle::policy_loss(&logits64, r64, &values, &weight64, b64, heads);
+                // Logarithms of up to 40 are subtracted: their f32 roundings are 40 times those of 1.
+                lab.expect(&dlogits, &want.dlogits, sums(1600));
+                lab.expect(&nll, &want.nll, sums(width));
+                lab.expect(&kl, &want.kl, sums(width));
+                lab.expect(&entropy, &want.entropy, sums(1600));
+            });
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn adamw_and_the_global_norm() {
+    for (n, clip) in [(1, 1.0), (255, 0.1), (257, f32::INFINITY), (5000, 1.0)] {
+        schedules(&format!("adamw {n}"), |lab| {
+            let d = AdamW { lr: 0.01, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip, step: 3 };
+            let ((p, mut p64), (g, g64)) = (lab.input("p", n, F32), lab.input("g", n, F32));
+            let (m, mut m64) = lab.input("m", n, F32);
+            let squares: Vec<f32> = (0..n).map(|_| lab.rng.random_range(0.01..1.0)).collect();
+            let (v, mut v64) = lab.given("v", &squares, F32);
+            let (step, _) = lab.given("step", &adamw::step(d), F32);
+            let parts = lab.output("parts", adamw::parts(n), F32);
+            let norm = lab.output("norm", 1, F32);
+            let half = lab.output("half", n, Bf16);
+            lab.run(&adamw::grad_norm(g.at, parts.at, norm.at, n));
+            let norm64 = optimiser::grad_norm(&g64);
+            lab.expect(&norm, &[norm64], sums(n));
+            lab.run(&adamw::adamw(p.at, g.at, m.at, v.at, half.at, norm.at, step.at, d, n));
+            optimiser::adamw(&mut p64, &g64, &mut m64, &mut v64, norm64, d);
+            lab.expect(&p, &p64, sums(n));
+            lab.expect(&m, &m64, sums(n));
+            lab.expect(&v, &v64, sums(n));
+            lab.expect(&half, &p64, sums(n));
+        });
+    }
+}
