@@ -5,10 +5,12 @@
 //! - `tables`: plain tables of other tools, imported, queried, refused and resumed.
 //! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
 //! - `shell`: scripts, pictures, and the prompt on a real pseudo-terminal.
+//! - `cluster`: a scheduler and executors, asked, killed and interrupted.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
 mod clips;
+mod cluster;
 mod commands;
 mod engine;
 mod house;

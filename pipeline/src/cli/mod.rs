@@ -14,10 +14,11 @@ use clap::Parser;
 
 use crate::engine::nearest::hint;
 use crate::engine::store::Home;
-use crate::engine::{Error, chain, ledger, run};
+use crate::engine::{Error, chain, ledger};
 use crate::progress::{Console, catch_interrupts, interrupted};
 
 mod args;
+mod cluster;
 mod data;
 mod definitions;
 mod evaluate;
@@ -121,6 +122,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Plan(args) => pipeline::plan(context, args),
         Command::Run(args) => pipeline::run(context, args),
         Command::Sql(args) => sql::sql(context, args),
+        Command::Cluster(args) => cluster::cluster(context, args),
         Command::Stats(args) => stats::stats(context, &args),
         Command::Import(args) => data::import(context, &args),
         Command::Record(args) => data::record(context, &args),
@@ -172,11 +174,6 @@ impl Write for Stdout<'_> {
 fn json(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     Ok(writeln!(out)?)
-}
-
-/// The options of a run.
-fn run_options(context: &Context, command: String) -> run::Options {
-    run::Options { threads: context.threads, memory_limit: context.memory_limit, command }
 }
 
 #[cfg(test)]

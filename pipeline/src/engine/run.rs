@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
+use playhouse_cluster::Cluster;
 use playhouse_queries::{Session, SessionOptions};
 
 use super::error::{Error, chain};
@@ -36,6 +37,8 @@ pub struct Options {
     pub threads: usize,
     /// Bytes a query may take; none: no limit.
     pub memory_limit: Option<usize>,
+    /// Machines that run the SQL of `query` stages; none: this one.
+    pub cluster: Option<Arc<dyn Cluster>>,
     /// What was typed, for the lock.
     pub command: String,
 }
@@ -227,6 +230,7 @@ fn execute(plan: &Plan, item: &Item, lock: &Lock, options: &Options, progress: &
         threads: Some(options.threads),
         memory_limit: options.memory_limit,
         stop: Some(Arc::new(interrupted)),
+        cluster: options.cluster.clone().filter(|_| item.node.query.is_some()),
         ..Default::default()
     })?;
     let inputs: BTreeMap<String, PathBuf> = item
