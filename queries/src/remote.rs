@@ -52,7 +52,8 @@ impl From<ClusterFailure> for DataFusionError {
 
 /// A state that knows every function of a session, ours and DataFusion's, and no tables.
 pub fn state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
-    let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    let state =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
     let context = SessionContext::new_with_state(state);
     crate::functions::register_all(&context);
     context.state()

@@ -28,8 +28,7 @@ impl Cluster {
 
     /// Starts a process, and returns the line that it says first.
     fn add(&mut self, house: &House, arguments: &[&str]) -> String {
-        let mut process =
-            house.command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut process = house.command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut said).unwrap();
         self.processes.push(process);

@@ -27,7 +27,8 @@ pub(crate) fn can_be_cut(plan: &Arc<dyn ExecutionPlan>) -> bool {
         by_right || join.right().output_partitioning().partition_count() == 1
     } else if plan.is::<UnionExec>() || plan.is::<InterleaveExec>() {
         // A branch with a join gets a stage of its own, and the reader of a stage cannot be given a part of ranges.
-        let by_ranges = |branch: &&Arc<dyn ExecutionPlan>| matches!(branch.output_partitioning(), Partitioning::Range(_));
+        let by_ranges =
+            |branch: &&Arc<dyn ExecutionPlan>| matches!(branch.output_partitioning(), Partitioning::Range(_));
         !plan.children().into_iter().filter(by_ranges).any(joins)
     } else {
         true

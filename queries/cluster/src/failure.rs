@@ -27,7 +27,8 @@ pub(crate) fn sent(error: DataFusionError) -> DataFusionError {
 
 /// What a failed job says.
 pub(crate) fn received(text: &str) -> DataFusionError {
-    let told = text.split_once(OPEN).and_then(|(_, rest)| rest.split_once(']')).and_then(|(told, _)| told.split_once(':'));
+    let told =
+        text.split_once(OPEN).and_then(|(_, rest)| rest.split_once(']')).and_then(|(told, _)| told.split_once(':'));
     match told.and_then(|(kind, hex)| Some((kind, unhex(hex)?))) {
         Some((MEMORY, message)) => DataFusionError::ResourcesExhausted(message),
         Some((_, message)) => DataFusionError::Execution(message),

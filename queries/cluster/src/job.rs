@@ -130,7 +130,9 @@ async fn open(location: PartitionLocation) -> Result<SendableRecordBatchStream> 
     };
     let (host, port) = (executor.host, executor.port as u16);
     let gone = |e: ballista_core::error::BallistaError| {
-        ClusterFailure(format!("the executor at {host}:{port} went away with rows of the result; run the query again ({e})"))
+        ClusterFailure(format!(
+            "the executor at {host}:{port} went away with rows of the result; run the query again ({e})"
+        ))
     };
     let client = BallistaClient::try_new(&host, port, MESSAGE, false, None, 1, 100, 0, 0).await;
     let mut client = client.map_err(gone)?;

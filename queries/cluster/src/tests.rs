@@ -14,7 +14,7 @@ use arrow::array::RecordBatch;
 use playhouse_queries::{Error, Params, Session, SessionOptions, library};
 
 use crate::client::Client;
-use crate::{Executor, ExecutorOptions, Scheduler, SchedulerOptions};
+use crate::{Cluster, Executor, ExecutorOptions, Scheduler, SchedulerOptions};
 
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -39,8 +39,8 @@ fn cluster() -> String {
 }
 
 fn session(dataset: &Path, cluster: Option<(&str, usize)>, options: SessionOptions) -> Session {
-    let client = cluster.map(|(address, partitions)| Arc::new(Client::connect(address, partitions).unwrap()) as _);
-    let options = SessionOptions { threads: Some(2), cluster: client, ..options };
+    let client = |(address, partitions)| Arc::new(Client::connect(address, partitions).unwrap()) as Arc<dyn Cluster>;
+    let options = SessionOptions { threads: Some(2), cluster: cluster.map(client), ..options };
     let session = Session::new(&options).unwrap();
     session.register_dataset("", dataset).unwrap();
     session
@@ -68,7 +68,10 @@ fn rows_are_those_without_a_cluster() {
         questions.push((one.sql.to_owned(), library::defaults(one.sql)));
     }
     questions.push(("with recursive n as (select 1 as i union all select i + 1 from n where i < 5) select count(*) from n, episodes".into(), none.clone()));
-    questions.push(("select table_name from information_schema.tables where table_schema = 'public' order by 1".into(), none.clone()));
+    questions.push((
+        "select table_name from information_schema.tables where table_schema = 'public' order by 1".into(),
+        none.clone(),
+    ));
     let mut differing = Vec::new();
     // Cut into tasks, and whole.
     for partitions in [5, 1] {
@@ -80,7 +83,8 @@ fn rows_are_those_without_a_cluster() {
                 let (found, expected): (Vec<_>, Vec<_>) = (found.lines().collect(), expected.lines().collect());
                 let row = (0..).find(|row| found.get(*row) != expected.get(*row)).unwrap();
                 let (found, expected) = (found.get(row), expected.get(row));
-                differing.push(format!("{partitions} partitions: {sql}\n  line {row}: {found:?}, expected {expected:?}"));
+                differing
+                    .push(format!("{partitions} partitions: {sql}\n  line {row}: {found:?}, expected {expected:?}"));
             }
             if began.elapsed() > Duration::from_secs(3) {
                 eprintln!("{:?}: {sql}", began.elapsed());
@@ -158,7 +162,10 @@ fn errors_are_the_querys_own() {
 fn a_scheduler_that_is_away_is_named() {
     let port = std::net::TcpListener::bind(ANYWHERE).unwrap().local_addr().unwrap().port();
     let error = crate::connect(&format!("127.0.0.1:{port}")).unwrap_err().to_string();
-    assert!(error.contains(&format!("no scheduler answers at 127.0.0.1:{port}")) && error.contains("refused"), "{error}");
+    assert!(
+        error.contains(&format!("no scheduler answers at 127.0.0.1:{port}")) && error.contains("refused"),
+        "{error}"
+    );
     for wrong in ["localhost", ":5", "host:", "host:port", "host:70000"] {
         let error = crate::connect(wrong).unwrap_err().to_string();
         assert!(error.contains("write HOST:PORT"), "{wrong}: {error}");

@@ -20,10 +20,5 @@ use crate::yielding::YieldAboveJoins;
 
 /// The rules, in the order in which they are to run; after all others.
 pub(crate) fn rules() -> [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 4] {
-    [
-        Arc::new(Lag),
-        Arc::new(GroupBy::<ByRuns>::new()),
-        Arc::new(GroupBy::<ByPlace>::new()),
-        Arc::new(YieldAboveJoins),
-    ]
+    [Arc::new(Lag), Arc::new(GroupBy::<ByRuns>::new()), Arc::new(GroupBy::<ByPlace>::new()), Arc::new(YieldAboveJoins)]
 }
