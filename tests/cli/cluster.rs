@@ -54,7 +54,7 @@ impl Drop for Cluster {
 /// A dataset `play`, and a query on it that takes some seconds.
 fn play() -> (House, &'static str) {
     let house = House::new();
-    house.ok(&["record", "play", "--episodes", "60", "--frames", "none"]);
+    house.ok(&["record", "play", "--episodes", "120", "--frames", "none"]);
     let sql = "select a.left_x, count(*) as n, sum(b.t) as t from play.steps a join play.steps b \
                on a.episode_id % 4 = b.episode_id % 4 and a.t <= b.t group by 1 order by 1";
     (house, sql)
@@ -136,7 +136,7 @@ fn an_interrupted_query_frees_the_executors() {
     let began = Instant::now();
     let count = ["sql", "select count(*) as n from play.episodes", "--format", "csv", "--dataset", "play=play"];
     let ran = house.ok(&[&count[..], &["--cluster", &cluster.scheduler]].concat());
-    assert!(ran.out.contains("60"), "{}", ran.out);
+    assert!(ran.out.contains("120"), "{}", ran.out);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use playhouse_cluster::{Cluster, Executor, ExecutorOptions, Scheduler, SchedulerOptions};
+use playhouse_cluster::{Cluster, Executor, ExecutorOptions, PARTITIONS, Scheduler, SchedulerOptions};
 
 use super::Context;
 use super::args::{ClusterArgs, ClusterPart};
@@ -41,7 +41,7 @@ pub(super) fn cluster(context: &mut Context, args: ClusterArgs) -> Result<()> {
 
 /// The cluster that was named, if one was.
 pub(super) fn connect(address: Option<&str>) -> Result<Option<Arc<dyn Cluster>>> {
-    address.map(playhouse_cluster::connect).transpose().map_err(told)
+    address.map(|address| playhouse_cluster::connect(address, PARTITIONS)).transpose().map_err(told)
 }
 
 /// What was typed wrong is told from what went wrong.

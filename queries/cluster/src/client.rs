@@ -21,7 +21,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
 };
 use datafusion::prelude::SessionConfig;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{TryStreamExt, stream};
 use playhouse_queries::remote::{Cluster, pack};
 
 use crate::MESSAGE;
@@ -34,19 +34,23 @@ use crate::whole::WholeExec;
 /// How long a scheduler has to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Partitions of a scan, and so the slots that a query can use; a slot takes several if there are fewer.
-const PARTITIONS: usize = 16;
+/// Partitions of a scan unless there is a reason for another number.
+pub const PARTITIONS: usize = 16;
 
 /// Milliseconds until a task asks again for the rows of an executor that did not answer; three times, and then they count as
 /// lost.
 const RETRY_AFTER: usize = 300;
 
-/// The cluster whose scheduler listens at `address` (HOST:PORT), for the options of a session.
+/// The cluster whose scheduler listens at `address` (HOST:PORT), for the options of a session. A scan has so many `partitions`,
+/// and a query can use as many slots; a slot takes several if there are fewer. With one, every query goes to one executor whole.
 ///
 /// # Errors
 /// [`Error::Address`], and [`Error::Away`] if nobody listens there.
-pub fn connect(address: &str) -> Result<Arc<dyn Cluster>> {
-    Client::connect(address, PARTITIONS).map(|client| Arc::new(client) as _)
+pub fn connect(address: &str, partitions: usize) -> Result<Arc<dyn Cluster>> {
+    reach(address)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let session = format!("playhouse-{}-{}", std::process::id(), now.as_nanos());
+    Ok(Arc::new(Client { address: address.into(), session: session.into(), partitions, codec: Arc::default() }))
 }
 
 /// Makes sure that somebody listens at HOST:PORT.
@@ -67,22 +71,12 @@ pub(crate) fn reach(address: &str) -> Result<()> {
 }
 
 /// A session's connection to a scheduler.
-#[derive(Clone)]
-pub(crate) struct Client {
+struct Client {
     address: Arc<str>,
     /// Executors keep what they know of files for as long as they hear of the same session.
     session: Arc<str>,
     partitions: usize,
     codec: Arc<Codec>,
-}
-
-impl Client {
-    pub(crate) fn connect(address: &str, partitions: usize) -> Result<Self> {
-        reach(address)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let session = format!("playhouse-{}-{}", std::process::id(), now.as_nanos());
-        Ok(Self { address: address.into(), session: session.into(), partitions, codec: Arc::default() })
-    }
 }
 
 impl fmt::Debug for Client {
@@ -190,7 +184,7 @@ impl ExecutionPlan for ClusterExec {
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let rows = stream::once(answer(self.query.clone())).try_flatten();
-        let rows = rows.map(move |batch| batch.inspect(|batch| drop(batch.record_output(&baseline))));
+        let rows = rows.map_ok(move |batch| batch.record_output(&baseline));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 }

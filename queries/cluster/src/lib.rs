@@ -29,11 +29,9 @@ mod executor;
 mod failure;
 mod job;
 mod scheduler;
-#[cfg(test)]
-mod tests;
 mod whole;
 
-pub use client::connect;
+pub use client::{PARTITIONS, connect};
 pub use error::{Error, Result};
 pub use executor::{Executor, ExecutorOptions};
 pub use playhouse_queries::remote::Cluster;
