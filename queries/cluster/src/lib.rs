@@ -13,7 +13,7 @@
 //! executors put into their tasks when they come.
 //!
 //! *Same rows.* What depends on the machine it runs in is turned off when planning (filters that joins make while they run, order
-//! kept by merging). A plan that cannot be cut into stages ([`cut`]) goes to one executor as a whole, and so does a query whose rows
+//! kept by merging). A plan that cannot be cut into stages (`cut.rs` says which) goes to one executor as a whole, and so does a query whose rows
 //! are to be written with the same bytes wherever it runs. What cannot be sent at all, such as `with recursive`, runs here.
 //!
 //! *Lost executors.* The scheduler misses an executor that is silent for some seconds, and has others do its tasks again.
