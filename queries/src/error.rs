@@ -12,6 +12,7 @@ use playhouse_schemas::storage::explain;
 
 use crate::library::Allowed;
 use crate::params::Value;
+use crate::remote::ClusterFailure;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -142,6 +143,9 @@ pub enum Error {
         /// How much there was.
         message: String,
     },
+    /// The cluster that should have run the query is away, or lost it.
+    #[error("{0}")]
+    Cluster(String),
     /// The stop closure of the session's options returned true.
     #[error("the query was cancelled")]
     Cancelled,
@@ -199,6 +203,7 @@ impl Error {
             DataFusionError::ParquetError(e) => Self::Read(e.to_string()),
             DataFusionError::IoError(e) => Self::Read(e.to_string()),
             DataFusionError::External(e) if e.is::<playhouse_schemas::Error>() => Self::Read(e.to_string()),
+            DataFusionError::External(e) if e.is::<ClusterFailure>() => Self::Cluster(e.to_string()),
             other => Self::Internal(other.strip_backtrace()),
         }
     }

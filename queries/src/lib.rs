@@ -14,7 +14,8 @@
 //! `SHOW` and `DESCRIBE` run, and a result reaches the disk through [`Session::write_parquet`] alone. Parameters
 //! (`$name`) are bound as literals in the syntax tree, so that a value is never read as SQL.
 //!
-//! This is the only crate that imports DataFusion and Polars. Neither shows in its public types, which are Arrow's.
+//! This is the only crate that imports DataFusion and Polars, but for `playhouse-cluster`, which runs our plans on other machines.
+//! Neither shows in its public types, which are Arrow's, outside of [`remote`], which is for that crate alone.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -27,6 +28,7 @@ pub mod library;
 mod operators;
 mod output;
 mod params;
+pub mod remote;
 mod resident;
 mod rules;
 mod scan_progress;

@@ -29,9 +29,10 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, Result, nearest};
 use crate::files::dataset_tables;
 use crate::functions::{self, Manual};
-use crate::operators::{ByPlace, ByRuns, GroupBy, Lag};
+use crate::operators;
 use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
+use crate::remote::Cluster;
 use crate::resident::Ceiling;
 use crate::rules::{CountConditions, PackedButtons};
 use crate::scan_progress::{ScanProgress, Watch};
@@ -39,7 +40,6 @@ use crate::statement::{position_of, prepare};
 use crate::steps::StepsTable;
 use crate::table::ParquetTable;
 use crate::threads::Threads;
-use crate::yielding::YieldAboveJoins;
 
 /// Bytes of Parquet footers and page indexes kept for the whole process.
 const FOOTER_CACHE: usize = 256 << 20;
@@ -64,6 +64,8 @@ pub struct SessionOptions {
     pub stop: Option<Stop>,
     /// Told about every 50 ms how far the running query has come.
     pub watch: Option<Watch>,
+    /// Machines that run the queries; `None` for this one. They must see the files of every table under the same paths.
+    pub cluster: Option<Arc<dyn Cluster>>,
 }
 
 impl fmt::Debug for SessionOptions {
@@ -74,6 +76,7 @@ impl fmt::Debug for SessionOptions {
             .field("spill_limit", &self.spill_limit)
             .field("stop", &self.stop.is_some())
             .field("watch", &self.watch.is_some())
+            .field("cluster", &self.cluster)
             .finish()
     }
 }
@@ -97,6 +100,7 @@ pub struct Session {
     ceiling: Ceiling,
     stop: Option<Stop>,
     watch: Option<Watch>,
+    cluster: Option<Arc<dyn Cluster>>,
 }
 
 impl Session {
@@ -127,24 +131,29 @@ impl Session {
             environment = environment.with_max_temp_directory_size(limit);
         }
         let environment = environment.build_arc().map_err(|e| Error::Internal(e.to_string()))?;
-        let state = SessionStateBuilder::new()
-            .with_config(config(threads, options.memory_limit))
+        let mut config = config(threads, options.memory_limit);
+        if let Some(cluster) = &options.cluster {
+            config = cluster.configure(config);
+        }
+        let mut state = SessionStateBuilder::new()
+            .with_config(config)
             .with_runtime_env(environment)
             .with_default_features()
             .with_analyzer_rule(Arc::new(CountConditions::new()))
-            .with_analyzer_rule(Arc::new(PackedButtons))
-            .with_physical_optimizer_rule(Arc::new(Lag))
-            .with_physical_optimizer_rule(Arc::new(GroupBy::<ByRuns>::new()))
-            .with_physical_optimizer_rule(Arc::new(GroupBy::<ByPlace>::new()))
-            .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
-            .build();
+            .with_analyzer_rule(Arc::new(PackedButtons));
+        // Other machines put our operators into their share of a plan.
+        if options.cluster.is_none() {
+            state = operators::rules().into_iter().fold(state, SessionStateBuilder::with_physical_optimizer_rule);
+        }
+        let state = state.build();
         let context = SessionContext::new_with_state(state);
         functions::register_all(&context);
-        let SessionOptions { memory_limit, stop, watch, .. } = options.clone();
+        let SessionOptions { memory_limit, stop, watch, cluster, .. } = options.clone();
         if let Some(limit) = memory_limit {
             functions::bound(&context, limit);
         }
-        Ok(Self { context, runtime, waiting, memory_limit, ceiling: Ceiling::new(memory_limit), stop, watch })
+        let ceiling = Ceiling::new(memory_limit);
+        Ok(Self { context, runtime, waiting, memory_limit, ceiling, stop, watch, cluster })
     }
 
     /// Gives the session new threads after a query was cancelled: a join or a function that has begun on a large batch
@@ -165,13 +174,16 @@ impl Session {
     pub fn register_dataset(&self, schema: &str, root: &Path) -> Result<()> {
         let schema = Some(schema).filter(|s| !s.is_empty());
         let (dataset, tables) = dataset_tables(root)?;
+        let location = std::path::absolute(root).map_err(|e| Error::io(root, e))?;
         for table in tables {
             let index = if table.name == Table::Steps.name() { dataset.step_index()? } else { None };
             match index {
                 Some(index) => {
                     let files: Vec<PathBuf> = index.files().map(Path::to_owned).collect();
                     let files = self.open_files(&files, table.order)?;
-                    self.register(schema, &table.name, Arc::new(StepsTable::new(index, files)))?;
+                    let (location, remote) = (location.to_string_lossy(), self.cluster.is_some());
+                    let steps = StepsTable::new(&location, index, files, remote);
+                    self.register(schema, &table.name, Arc::new(steps))?;
                 }
                 None => self.register_files(schema, &table.name, &table.files, table.order)?,
             }
@@ -410,10 +422,15 @@ impl Session {
         let statement = prepare(sql, params)?;
         self.resolve_tables(&statement, sql, &state)?;
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let cluster = self.cluster.clone();
         let planned = self.runtime.spawn(async move {
             let plan = state.statement_to_plan(statement).await?;
             read_only.verify_plan(&plan)?;
-            state.create_physical_plan(&plan).await
+            let plan = state.create_physical_plan(&plan).await?;
+            match cluster {
+                Some(cluster) => cluster.run(plan, state.config()),
+                None => Ok(plan),
+            }
         });
         self.block(sql, None, async { planned.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))? })
     }

@@ -42,10 +42,10 @@ def serve_duckdb(files, root, threads):
     steps = f"read_parquet('{root}/steps/*.parquet')"
     columns = "*"
     if files == "plain":
-        columns = renamed_columns(connection.execute(f"select * from {steps} limit 0").fetch_arrow_table().column_names)
+        columns = renamed_columns(connection.sql(f"select * from {steps} limit 0").columns)
     connection.execute(f"create view steps as select {columns} from {steps}")
     connection.execute(f"create view episodes as select * from read_parquet('{episode_files(files, root)}')")
-    return lambda sql: connection.execute(sql).fetch_arrow_table()
+    return lambda sql: connection.sql(sql).to_arrow_table()
 
 
 def serve_polars(files, root, threads):

@@ -8,11 +8,13 @@
 //! - `memory`: what queries take, small limits, hostile questions.
 //! - `buckets`: datasets in a bucket of an S3 server.
 //! - `transcode`: datasets with their frames in another codec, and runs that were killed.
+//! - `cluster`: a scheduler and executors, asked, killed and interrupted.
 //! - `bad_input`: every kind of bad input gives one clear message, the right status and no panic.
 
 mod bad_input;
 mod buckets;
 mod clips;
+mod cluster;
 mod commands;
 mod engine;
 mod house;

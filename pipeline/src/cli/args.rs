@@ -1,5 +1,6 @@
 //! What can be typed. Nothing here touches the system: each command turns its arguments into what it runs.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -56,6 +57,8 @@ pub enum Command {
     Run(RunArgs),
     /// Ask a question of stage outputs, datasets, runs, metrics and checkpoints
     Sql(SqlArgs),
+    /// Let several machines answer queries together: start a scheduler, start executors
+    Cluster(ClusterArgs),
     /// Describe a dataset: distributions, faults, outliers, and in what it differs from another
     Stats(StatsArgs),
     /// Bring recorded gameplay into a dataset
@@ -118,12 +121,16 @@ Examples:
   playhouse run jumppad-small
   playhouse run jumppad --set target=right
   playhouse run my.toml --select 'finetune+' --threads 8
+  playhouse run my.toml --cluster 10.0.0.1:50050
 
 Ctrl-C stops at the next checkpoint; the same command goes on from there.")]
 pub struct RunArgs {
     /// The pipeline.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
+    /// Let the executors of this scheduler run the SQL of `query` stages; rows and fingerprints stay the same
+    #[arg(long, value_name = "HOST:PORT")]
+    pub cluster: Option<String>,
 }
 
 /// How rows are printed.
@@ -153,6 +160,7 @@ Examples:
   playhouse sql '\\df'                              our functions; '\\df NAME': a manual with an example
   playhouse sql -f questions.sql --format csv > answer.csv
   echo 'show tables' | playhouse sql
+  playhouse sql --cluster 10.0.0.1:50050 --dataset /data/human/ \"select count(*) from steps\"
 
 The prompt, on a terminal and without a query:
   A statement ends with `;` and may have many lines. Tab completes tables, columns, functions and words; Up calls up
@@ -188,6 +196,78 @@ pub struct SqlArgs {
     /// Take stage outputs from this pipeline [default: the one that ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
+    /// Let the executors of this scheduler run the statements (see `playhouse cluster`)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub cluster: Option<String>,
+}
+
+/// `playhouse cluster`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A query is planned where it is asked, cut into tasks by the scheduler and run by the executors. All machines must see the
+datasets that are asked about under the same names.
+
+Examples:
+  playhouse cluster scheduler --bind 10.0.0.1:50050            on one machine
+  playhouse cluster executor --scheduler 10.0.0.1:50050 --bind 10.0.0.2:50051
+                                                               on each of the others
+  playhouse sql --cluster 10.0.0.1:50050 --dataset /data/human/ \"select count(*) from steps\"
+  playhouse run --cluster 10.0.0.1:50050                       the `query` stages of a pipeline
+
+An executor that is lost costs its tasks a second try, and no rows. Nothing between the machines is encrypted, and whoever
+reaches the scheduler can read what the executors can: keep them in a network of their own.")]
+pub struct ClusterArgs {
+    /// What this process is.
+    #[command(subcommand)]
+    pub part: ClusterPart,
+}
+
+/// The parts of a cluster.
+#[derive(Debug, Subcommand)]
+pub enum ClusterPart {
+    /// Cut queries into tasks, and give them to executors
+    Scheduler(SchedulerArgs),
+    /// Run tasks: as many at a time as --threads says, in as much memory as --memory says [default: half of the machine's]
+    Executor(ExecutorArgs),
+}
+
+/// `playhouse cluster scheduler`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse cluster scheduler                                   for executors on this machine alone
+  playhouse cluster scheduler --bind 0.0.0.0:50050 --advertise scheduler.lan")]
+pub struct SchedulerArgs {
+    /// Address to listen at; with port 0 the system chooses one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:50050")]
+    pub bind: SocketAddr,
+    /// Name or address under which executors reach this machine [default: that of --bind]
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Option<String>,
+    /// Seconds of silence after which an executor is given up and its tasks are run by others
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(2..))]
+    pub patience: u64,
+}
+
+/// `playhouse cluster executor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  playhouse cluster executor --scheduler 127.0.0.1:50050
+  playhouse cluster executor --scheduler 10.0.0.1:50050 --bind 10.0.0.2:50051 --threads 8 --memory 16GiB")]
+pub struct ExecutorArgs {
+    /// Where the scheduler listens
+    #[arg(long, value_name = "HOST:PORT")]
+    pub scheduler: String,
+    /// Address to listen at for others who want rows, and at the next port for tasks; with port 0 the system chooses
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
+    pub bind: SocketAddr,
+    /// Name or address under which others reach this machine [default: that of --bind]
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Option<String>,
+    /// Folder for rows between tasks [default: one of its own among the temporary files]
+    #[arg(long, value_name = "FOLDER")]
+    pub work_dir: Option<PathBuf>,
 }
 
 /// `playhouse stats`

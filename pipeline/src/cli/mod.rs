@@ -14,11 +14,12 @@ use clap::Parser;
 
 use crate::engine::nearest::hint;
 use crate::engine::store::Home;
-use crate::engine::{Error, chain, ledger, run};
+use crate::engine::{Error, chain, ledger};
 use crate::limits;
 use crate::progress::{Console, catch_interrupts, interrupted};
 
 mod args;
+mod cluster;
 mod data;
 mod definitions;
 mod evaluate;
@@ -127,6 +128,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Plan(args) => pipeline::plan(context, args),
         Command::Run(args) => pipeline::run(context, args),
         Command::Sql(args) => sql::sql(context, args),
+        Command::Cluster(args) => cluster::cluster(context, args),
         Command::Stats(args) => stats::stats(context, &args),
         Command::Import(args) => data::import(context, &args),
         Command::Record(args) => data::record(context, &args),
@@ -180,12 +182,6 @@ impl Write for Stdout<'_> {
 fn json(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     Ok(writeln!(out)?)
-}
-
-/// The options of a run.
-fn run_options(context: &Context, command: String) -> run::Options {
-    let Context { threads, memory_limit, spill_limit, .. } = *context;
-    run::Options { threads, memory_limit, spill_limit, command }
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use anyhow::Result;
 
 use super::args::{PipelineArgs, PlanArgs, RunArgs};
 use super::text::{columns, number};
-use super::{Context, json, run_options};
+use super::{Context, cluster, json};
 use crate::engine::clock;
 use crate::engine::definition::Definition;
 use crate::engine::plan::{Plan, State};
-use crate::engine::run::{Fate, Summary, run as execute, verdict};
+use crate::engine::run::{Fate, Options, Summary, run as execute, verdict};
 
 /// Figures of a stage that fit on its line.
 const SHOWN_FIGURES: usize = 4;
@@ -74,7 +74,13 @@ fn describe(plan: &Plan) -> String {
 /// `playhouse run`
 pub(super) fn run(context: &mut Context, args: RunArgs) -> Result<()> {
     let definition = Definition::load(&args.pipeline.pipeline)?;
-    let options = run_options(context, format!("run {}", args.pipeline.pipeline));
+    let options = Options {
+        threads: context.threads,
+        memory_limit: context.memory_limit,
+        spill_limit: context.spill_limit,
+        cluster: cluster::connect(args.cluster.as_deref())?,
+        command: format!("run {}", args.pipeline.pipeline),
+    };
     // Before the plan: what another process finishes in between would be taken for unfinished, and removed.
     let lock = context.home.lock(&options.command)?;
     let plan = resolve(context, &definition, &args.pipeline)?;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
+use playhouse_cluster::Cluster;
 use playhouse_queries::{Session, SessionOptions};
 
 use super::error::{Error, chain};
@@ -38,6 +39,8 @@ pub struct Options {
     pub memory_limit: Option<usize>,
     /// Bytes of temporary files that a query may write; none: what the query engine allows.
     pub spill_limit: Option<u64>,
+    /// Machines that run the SQL of `query` stages; none: this one.
+    pub cluster: Option<Arc<dyn Cluster>>,
     /// What was typed, for the lock.
     pub command: String,
 }
@@ -230,6 +233,7 @@ fn execute(plan: &Plan, item: &Item, lock: &Lock, options: &Options, progress: &
         memory_limit: options.memory_limit,
         spill_limit: options.spill_limit,
         stop: Some(Arc::new(interrupted)),
+        cluster: options.cluster.clone().filter(|_| item.node.query.is_some()),
         ..Default::default()
     })?;
     let inputs: BTreeMap<String, PathBuf> = item

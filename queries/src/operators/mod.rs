@@ -7,7 +7,18 @@ mod group_by;
 mod lag;
 mod run_aggregate;
 
-pub(crate) use dense_aggregate::ByPlace;
-pub(crate) use group_by::GroupBy;
-pub(crate) use lag::Lag;
-pub(crate) use run_aggregate::ByRuns;
+use std::sync::Arc;
+
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+
+use dense_aggregate::ByPlace;
+use group_by::GroupBy;
+use lag::Lag;
+use run_aggregate::ByRuns;
+
+use crate::yielding::YieldAboveJoins;
+
+/// The rules, in the order in which they are to run; after all others.
+pub(crate) fn rules() -> [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 4] {
+    [Arc::new(Lag), Arc::new(GroupBy::<ByRuns>::new()), Arc::new(GroupBy::<ByPlace>::new()), Arc::new(YieldAboveJoins)]
+}

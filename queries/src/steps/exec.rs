@@ -30,6 +30,7 @@ use futures::stream;
 use playhouse_schemas::{StepIndex, StepScan};
 
 use super::selection::{self, Chosen, EPISODE_ID, T};
+use super::sent::SentStepsExec;
 use crate::table::PartRows;
 
 const ASCENDING: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -37,6 +38,8 @@ const ASCENDING: SortOptions = SortOptions { descending: false, nulls_first: fal
 /// Reads chosen steps of whole episodes.
 #[derive(Clone)]
 pub(crate) struct StepsExec {
+    /// Where the dataset is, for other machines.
+    dataset: Arc<str>,
     index: Arc<StepIndex>,
     /// Numbers of the columns in the schema of `steps`.
     columns: Arc<[usize]>,
@@ -53,12 +56,30 @@ pub(crate) struct StepsExec {
 
 impl StepsExec {
     /// A scan of `columns` over `chosen`, in at most `partitions` partitions.
-    pub(super) fn new(index: Arc<StepIndex>, columns: &[usize], chosen: &[Chosen], partitions: usize) -> Result<Self> {
+    pub(super) fn new(
+        dataset: Arc<str>,
+        index: Arc<StepIndex>,
+        columns: &[usize],
+        chosen: &[Chosen],
+        partitions: usize,
+    ) -> Result<Self> {
+        let parts = selection::split(chosen, partitions).into_iter().map(|part| chosen[part].into()).collect();
+        Self::of_parts(dataset, index, columns, parts)
+    }
+
+    /// A scan of `columns` over the steps chosen for each partition.
+    pub(super) fn of_parts(
+        dataset: Arc<str>,
+        index: Arc<StepIndex>,
+        columns: &[usize],
+        parts: Vec<Arc<[Chosen]>>,
+    ) -> Result<Self> {
         let schema = Arc::new(index.schema().project(columns)?);
-        let parts: Vec<Arc<[Chosen]>> =
-            selection::split(chosen, partitions).into_iter().map(|part| chosen[part].into()).collect();
-        let properties = properties(&schema, chosen, &parts)?;
+        let episodes = parts.iter().map(|part| part.len()).sum();
+        let firsts = parts.iter().map(|part| part.first().map(|one| one.episode.episode_id));
+        let properties = properties(&schema, episodes, firsts)?;
         Ok(Self {
+            dataset,
             index,
             columns: columns.into(),
             schema,
@@ -70,14 +91,29 @@ impl StepsExec {
         })
     }
 
+    /// The same scan, whose partitions hand out at most so many rows each.
+    pub(super) fn of_at_most(self, fetch: usize) -> Self {
+        Self { fetch: Some(fetch), ..self }
+    }
+
+    /// The same scan for another machine. What joins would tell it while it runs, and nothing depends on, stays behind.
+    pub(crate) fn send(&self) -> Result<SentStepsExec> {
+        SentStepsExec::of(&self.dataset, &self.columns, Arc::clone(&self.schema), &self.partitions, self.fetch)
+    }
+
     fn rows(&self, partition: Option<usize>) -> u64 {
         let parts = self.partitions.iter().enumerate().filter(|(at, _)| partition.is_none_or(|p| p == *at));
         parts.map(|(_, part)| selection::rows(part)).sum()
     }
 }
 
-/// What is true of the rows: their order, and who has which.
-fn properties(schema: &SchemaRef, chosen: &[Chosen], parts: &[Arc<[Chosen]>]) -> Result<PlanProperties> {
+/// What is true of the rows of so many `episodes`, whose partitions begin with the episodes `firsts`: their order, and who has
+/// which.
+pub(super) fn properties(
+    schema: &SchemaRef,
+    episodes: usize,
+    firsts: impl ExactSizeIterator<Item = Option<i64>>,
+) -> Result<PlanProperties> {
     let column = |name: &str| {
         let at = schema.index_of(name).ok()?;
         Some(PhysicalSortExpr::new(Arc::new(Column::new(name, at)), ASCENDING))
@@ -87,29 +123,28 @@ fn properties(schema: &SchemaRef, chosen: &[Chosen], parts: &[Arc<[Chosen]>]) ->
     let order = match (&episode, &time) {
         (Some(episode), Some(time)) => vec![episode.clone(), time.clone()],
         (Some(episode), None) => vec![episode.clone()],
-        (None, Some(time)) if chosen.len() == 1 => vec![time.clone()],
+        (None, Some(time)) if episodes == 1 => vec![time.clone()],
         (None, _) => Vec::new(),
     };
     let mut orders = Vec::from_iter(LexOrdering::new(order));
-    if let (Some(_), Some(time), 1) = (&episode, time, chosen.len()) {
+    if let (Some(_), Some(time), 1) = (&episode, time, episodes) {
         orders.extend(LexOrdering::new([time]));
     }
     let equivalence = EquivalenceProperties::new_with_orderings(Arc::clone(schema), orders);
-    let firsts = parts.iter().map(|part| part.first());
     let partitioning = partitioning(schema, firsts)?;
     Ok(PlanProperties::new(equivalence, partitioning, EmissionType::Incremental, Boundedness::Bounded))
 }
 
 /// How whole episodes are spread over partitions that begin with the given ones: by ranges of their ids.
-pub(super) fn partitioning<'a>(
+pub(super) fn partitioning(
     schema: &SchemaRef,
-    firsts: impl ExactSizeIterator<Item = Option<&'a Chosen>>,
+    firsts: impl ExactSizeIterator<Item = Option<i64>>,
 ) -> Result<Partitioning> {
     let count = firsts.len();
     let Some(at) = schema.index_of(EPISODE_ID).ok().filter(|_| count > 1) else {
         return Ok(Partitioning::UnknownPartitioning(count));
     };
-    let bound = |one: &Chosen| SplitPoint::new(vec![ScalarValue::Int64(Some(one.episode.episode_id))]);
+    let bound = |id| SplitPoint::new(vec![ScalarValue::Int64(Some(id))]);
     let bounds = firsts.skip(1).flatten().map(bound).collect();
     let key = PhysicalSortExpr::new(Arc::new(Column::new(EPISODE_ID, at)), ASCENDING);
     let Some(key) = LexOrdering::new([key]) else { return Ok(Partitioning::UnknownPartitioning(count)) };

@@ -7,6 +7,7 @@
 //!     partitions             -> whole episodes, about as many rows in each, ascending
 //!   StepsExec                               episode_id and t are made up, buttons are bits of one column
 //!     filters that come while running (joins) -> fewer episodes
+//!   SentStepsExec                           the same scan between machines
 //! ```
 //!
 //! A scan says how it is laid out: `Range` partitioning by `episode_id`, sorted by `(episode_id, t)`. So group-bys and
@@ -15,6 +16,9 @@
 
 mod exec;
 mod selection;
+mod sent;
 mod table;
 
+pub(crate) use exec::StepsExec;
+pub use sent::SentStepsExec;
 pub(crate) use table::StepsTable;

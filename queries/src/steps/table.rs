@@ -19,17 +19,22 @@ use crate::table::ParquetTable;
 
 /// `steps`, with the index of its episodes.
 pub(crate) struct StepsTable {
+    /// Where the dataset is.
+    dataset: Arc<str>,
     index: Arc<StepIndex>,
     /// The same files, read by DataFusion: for filters that their pages' statistics can answer.
     files: ParquetTable,
+    /// Whether other machines are to read it. A choice of rows of a Parquet file stays in the process, so filters that skip
+    /// pages are left to DataFusion's scan of whole files, the others among them.
+    remote: bool,
 }
 
 impl StepsTable {
     /// The column with every button of a step.
     pub(crate) const PACKED: &str = "buttons";
 
-    pub(crate) fn new(index: StepIndex, files: ParquetTable) -> Self {
-        Self { index: Arc::new(index), files }
+    pub(crate) fn new(dataset: &str, index: StepIndex, files: ParquetTable, remote: bool) -> Self {
+        Self { dataset: dataset.into(), index: Arc::new(index), files, remote }
     }
 
     /// The bit of a button in [`Self::PACKED`]; none for what is no button, and where there is no such column.
@@ -69,6 +74,9 @@ impl TableProvider for StepsTable {
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let by_pages = filters.iter().any(|filter| self.prunes_pages(filter));
+        if by_pages && self.remote {
+            return self.files.supports_filters_pushdown(filters);
+        }
         let support = |filter: &&Expr| match Condition::of(filter) {
             Condition::Episode | Condition::Time { .. } => TableProviderFilterPushDown::Exact,
             Condition::Step if by_pages => TableProviderFilterPushDown::Inexact,
@@ -84,6 +92,10 @@ impl TableProvider for StepsTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let by_pages = filters.iter().any(|filter| self.prunes_pages(filter));
+        if by_pages && self.remote {
+            return self.files.scan(state, projection, filters, limit).await;
+        }
         let all = self.index.episodes().iter();
         let mut chosen: Vec<Chosen> =
             all.map(|episode| Chosen { episode: *episode, from: 0, to: episode.steps }).collect();
@@ -109,18 +121,19 @@ impl TableProvider for StepsTable {
             });
         }
         let partitions = if limit.is_some() { 1 } else { state.config().target_partitions() };
-        if filters.iter().any(|filter| self.prunes_pages(filter)) {
+        if by_pages {
             let parts = selection::split(&chosen, partitions);
             let rows: Vec<_> = parts.iter().map(|part| selection::by_part(&chosen[part.clone()])).collect();
-            let firsts = parts.iter().map(|part| chosen.get(part.start));
+            let firsts = parts.iter().map(|part| chosen.get(part.start).map(|one| one.episode.episode_id));
             let partitioning = partitioning(self.index.schema(), firsts)?;
             return self.files.scan_rows(state, projection, limit, &rows, partitioning).await;
         }
         let every: Vec<usize> = (0..self.schema().fields().len()).collect();
         let columns = projection.unwrap_or(&every);
-        let scan = StepsExec::new(Arc::clone(&self.index), columns, &chosen, partitions)?;
+        let (dataset, index) = (Arc::clone(&self.dataset), Arc::clone(&self.index));
+        let scan = StepsExec::new(dataset, index, columns, &chosen, partitions)?;
         Ok(match limit {
-            Some(_) => scan.with_fetch(limit).unwrap_or_else(|| Arc::new(scan)),
+            Some(limit) => Arc::new(scan.of_at_most(limit)),
             None => Arc::new(scan),
         })
     }

@@ -32,8 +32,8 @@ use anyhow::Result;
 use arrow::array::RecordBatch;
 use playhouse_queries::{Session, SessionOptions};
 
-use super::Context;
 use super::args::SqlArgs;
+use super::{Context, cluster};
 use crate::engine::{Error, catalog, ledger};
 use crate::progress::interrupted;
 use arguments::{Source, resolve};
@@ -47,6 +47,7 @@ const ROWS: usize = 1000;
 /// `playhouse sql`
 pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
     let pipeline = args.pipeline.clone();
+    let cluster = cluster::connect(args.cluster.as_deref())?;
     let question = resolve(args)?;
     let line = ScanLine::new(context.console);
     let session = Session::new(&SessionOptions {
@@ -55,6 +56,7 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
         spill_limit: context.spill_limit,
         stop: Some(Arc::new(interrupted)),
         watch: line.watch(),
+        cluster,
     })?;
     let mut roots = register_home(context, &session, pipeline.as_deref())?;
     for (name, folder) in question.datasets {

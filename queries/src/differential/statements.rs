@@ -1,20 +1,11 @@
-//! The same SQL, here and in a DataFusion that knows nothing of gameplay: the same rows.
-//!
-//! Every rule, operator and scan of ours must be invisible in results. Each statement runs on one, two and seven
-//! partitions, with batches of a few rows, so that runs of an episode cross batches and partitions begin anywhere.
+//! A dataset, and statements to ask of it: of this crate, and of a cluster.
 
 use std::path::Path;
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use playhouse_schemas::{ActionSource, ActionSpace, Dataset, DatasetSpec, Episode, Pose};
 
-use crate::{Params, Session, SessionOptions};
-
 /// Forty episodes in three parts; some have no positions, some ids are missing, lengths go from 1 to 400.
-fn dataset(root: &Path) {
+pub(crate) fn dataset(root: &Path) {
     let actions = ActionSpace::gamepad();
     let dataset = Dataset::create(root, &DatasetSpec { actions: actions.clone(), frames: None }).unwrap();
     let mut writer = dataset.writer().unwrap();
@@ -73,22 +64,8 @@ fn dataset(root: &Path) {
 const IDLE: &str = "not a and not b and not x and not y and not lb and not rb and not lt and not rt and not dpad_up \
     and not dpad_down and not l3 and not r3 and left_x = 5 and left_y = 5 and right_x = 5 and right_y = 5";
 
-/// What may change how a statement runs, and must not change its rows.
-const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
-    ("as ever", &[("execution.batch_size", "8192")]),
-    ("in batches of 5 rows", &[("execution.batch_size", "5")]),
-    (
-        "joins partitioned",
-        &[
-            ("execution.batch_size", "512"),
-            ("optimizer.hash_join_single_partition_threshold", "0"),
-            ("optimizer.hash_join_single_partition_threshold_rows", "0"),
-        ],
-    ),
-];
-
 /// Statements whose rows come in a defined order.
-fn statements() -> Vec<String> {
+pub(crate) fn statements() -> Vec<String> {
     let plain = [
         // Scans.
         "select * from steps order by episode_id, t",
@@ -185,7 +162,7 @@ fn statements() -> Vec<String> {
 }
 
 /// Our functions, and what they stand for in plain SQL.
-fn functions() -> Vec<(String, String)> {
+pub(crate) fn functions() -> Vec<(String, String)> {
     // Steps in their order, with the step before.
     let steps = "(select *, lag(a, 1, false) over w as a_before, lag(pos_x) over w as px, lag(pos_y) over w as py from steps \
         window w as (partition by episode_id order by t))";
@@ -283,56 +260,4 @@ fn entropy(components: &str, by: &str, table: &str) -> String {
         "select k, round(sum(n / total * log2(total / n)), 9) as h from (select k, cast(n as double) as n, sum(cast(n as double)) over \
          (partition by k) as total from (select {by} as k, count(*) as n from {table} group by {by}, {components})) group by k order by k"
     )
-}
-
-fn text(batches: &[RecordBatch]) -> Vec<String> {
-    let Some(first) = batches.first() else { return Vec::new() };
-    let rows = concat_batches(&first.schema(), batches).unwrap();
-    let options = FormatOptions::default().with_null("NULL");
-    let columns: Vec<_> =
-        rows.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
-    let row = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | ");
-    (0..rows.num_rows()).map(row).collect()
-}
-
-#[test]
-fn rows_are_those_of_plain_datafusion() {
-    let folder = tempfile::tempdir().unwrap();
-    dataset(folder.path());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let stock = SessionContext::new();
-    for table in ["steps", "episodes"] {
-        let path = folder.path().join(table);
-        let files = stock.register_parquet(table, path.to_str().unwrap(), ParquetReadOptions::default());
-        runtime.block_on(files).unwrap();
-    }
-    let mut differing = Vec::new();
-    let same = statements().into_iter().map(|sql| (sql.clone(), sql));
-    let statements = same.chain(functions()).map(|(ours, plain)| {
-        let rows = runtime.block_on(async { stock.sql(&plain).await?.collect().await }).unwrap();
-        (ours, text(&rows))
-    });
-    let statements: Vec<(String, Vec<String>)> = statements.collect();
-    for threads in [1, 2, 7] {
-        for (name, settings) in SETTINGS {
-            let session = Session::new(&SessionOptions { threads: Some(threads), ..Default::default() }).unwrap();
-            session.register_dataset("", folder.path()).unwrap();
-            session.set(settings);
-            for (sql, expected) in &statements {
-                let found = match session.query(sql, &Params::new()) {
-                    Ok(found) => text(&found),
-                    Err(error) => vec![error.to_string()],
-                };
-                if let Some(row) =
-                    (0..found.len().max(expected.len())).find(|row| found.get(*row) != expected.get(*row))
-                {
-                    let (found, expected) = (found.get(row), expected.get(row));
-                    differing.push(format!(
-                        "on {threads} threads, {name}: {sql}\n  row {row}: {found:?}, expected {expected:?}"
-                    ));
-                }
-            }
-        }
-    }
-    assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
