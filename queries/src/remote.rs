@@ -20,6 +20,7 @@ use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use playhouse_schemas::StepIndex;
 
@@ -69,6 +70,13 @@ pub fn pack(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         None => Ok(Transformed::no(node)),
     })
     .data()
+}
+
+/// Whether a plan keeps its meaning on the way: of a function of windows that runs from their end, that is forgotten.
+pub fn can_be_sent(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let bounded = plan.downcast_ref::<BoundedWindowAggExec>().map(BoundedWindowAggExec::window_expr);
+    let windows = bounded.or_else(|| plan.downcast_ref::<WindowAggExec>().map(WindowAggExec::window_expr));
+    !windows.unwrap_or_default().iter().any(operators::is_reversed) && plan.children().into_iter().all(can_be_sent)
 }
 
 /// A plan, or a piece of one, that was sent: ready to run, with our operators in it. `open` finds the index of the dataset at a

@@ -22,7 +22,7 @@ use datafusion::physical_plan::{
 };
 use datafusion::prelude::SessionConfig;
 use futures::{TryStreamExt, stream};
-use playhouse_queries::remote::{Cluster, pack};
+use playhouse_queries::remote::{Cluster, can_be_sent, pack};
 
 use crate::MESSAGE;
 use crate::codec::Codec;
@@ -102,7 +102,7 @@ impl Cluster for Client {
 
     fn run(&self, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let packed = pack(Arc::clone(&plan))?;
-        if packed.is::<AnalyzeExec>() || !reads(&packed) {
+        if packed.is::<AnalyzeExec>() || !reads(&packed) || !can_be_sent(&packed) {
             return Ok(plan);
         }
         let cut = config.target_partitions() > 1 && can_be_cut(&packed);

@@ -11,9 +11,19 @@ use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
+use playhouse_queries::remote::SentStepsExec;
 
 /// False where that is not certain.
 pub(crate) fn can_be_cut(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    // Two scans of one stage have partitions of their own, and a task is given the same share of both.
+    scans(plan) < 2 && pieces_fit(plan)
+}
+
+fn scans(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    usize::from(plan.is::<SentStepsExec>()) + plan.children().into_iter().map(scans).sum::<usize>()
+}
+
+fn pieces_fit(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let sound = if let Some(repartition) = plan.downcast_ref::<RepartitionExec>() {
         // The order that it keeps is lost in the cut. Other partitionings than by hash are dropped from plans.
         let kept = repartition.preserve_order() || matches!(repartition.partitioning(), Partitioning::Range(_));
@@ -33,7 +43,7 @@ pub(crate) fn can_be_cut(plan: &Arc<dyn ExecutionPlan>) -> bool {
     } else {
         true
     };
-    sound && plan.children().into_iter().all(can_be_cut)
+    sound && plan.children().into_iter().all(pieces_fit)
 }
 
 fn joins(plan: &Arc<dyn ExecutionPlan>) -> bool {

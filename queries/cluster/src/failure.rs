@@ -3,6 +3,8 @@
 //! Ballista makes a text for its log of a task's error, and of a job's error one of that. What the user is to read travels inside
 //! it, in a form that no quoting changes: `[playhouse:memory:6f7574206f66..]`.
 
+use arrow::error::ArrowError;
+use ballista_core::error::BallistaError;
 use datafusion::common::DataFusionError;
 use playhouse_queries::remote::ClusterFailure;
 
@@ -13,9 +15,11 @@ const OTHER: &str = "query";
 /// An error of a task for the way. What has the task or the job run again stays as it is: rows that could not be fetched, files
 /// that could not be read.
 pub(crate) fn sent(error: DataFusionError) -> DataFusionError {
-    let (kind, message) = match error.find_root() {
+    let root = error.find_root();
+    let arrow = arrow_error(root);
+    let (kind, message) = match root {
+        _ if arrow.is_some() => (OTHER, arrow.map(ToString::to_string).unwrap_or_default()),
         DataFusionError::ResourcesExhausted(message) => (MEMORY, message.clone()),
-        DataFusionError::ArrowError(error, _) => (OTHER, error.to_string()),
         DataFusionError::External(inner) if inner.is::<playhouse_schemas::Error>() => (OTHER, inner.to_string()),
         DataFusionError::External(_) | DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) => return error,
         DataFusionError::Execution(message) | DataFusionError::Plan(message) => (OTHER, message.clone()),
@@ -23,6 +27,19 @@ pub(crate) fn sent(error: DataFusionError) -> DataFusionError {
     };
     let hex: String = message.bytes().map(|byte| format!("{byte:02x}")).collect();
     DataFusionError::Execution(format!("{message} {OPEN}{kind}:{hex}]"))
+}
+
+/// An error of a computation, which Ballista's writer of shuffled rows has put into errors of its own.
+fn arrow_error(error: &DataFusionError) -> Option<&ArrowError> {
+    match error {
+        DataFusionError::ArrowError(inner, _) => Some(inner),
+        DataFusionError::Shared(shared) => arrow_error(shared.find_root()),
+        DataFusionError::External(inner) => match inner.downcast_ref() {
+            Some(BallistaError::ArrowError(inner)) => Some(inner.as_ref()),
+            _ => inner.downcast_ref(),
+        },
+        _ => None,
+    }
 }
 
 /// What a failed job says.

@@ -48,9 +48,19 @@ fn session(dataset: &Path, cluster: Option<(&str, usize)>, options: SessionOptio
     session
 }
 
+/// Sums of floats differ in their last digits with the number of partitions that they are made of.
+fn without_last_digits(table: &str) -> String {
+    let cell = |text: &str| match text.parse::<f64>() {
+        Ok(number) if text.contains('.') => format!("{number:.9e}"),
+        _ => text.to_owned(),
+    };
+    let rows = table.lines().filter(|line| !line.starts_with('+'));
+    rows.map(|line| line.split('|').map(|text| cell(text.trim())).collect::<Vec<_>>().join("|") + "\n").collect()
+}
+
 fn text(answer: Result<Vec<RecordBatch>, Error>) -> String {
     match answer {
-        Ok(rows) => Session::format_table(&rows).unwrap(),
+        Ok(rows) => without_last_digits(&Session::format_table(&rows).unwrap()),
         Err(error) => format!("{error:?}"),
     }
 }

@@ -60,14 +60,21 @@ struct Shift {
     default: Option<ScalarValue>,
 }
 
+/// Whether a function of windows runs from the end of its window: DataFusion turns one round rather than sort again.
+pub(crate) fn is_reversed(window: &Arc<dyn WindowExpr>) -> bool {
+    let standard = window.as_any().downcast_ref::<StandardWindowExpr>();
+    let function = standard.and_then(|one| one.get_standard_func_expr().as_any().downcast_ref::<WindowUDFExpr>());
+    // The flag has no accessor, but a differential test that would notice its going.
+    function.is_some_and(|function| format!("{function:?}").contains("is_reversed: true"))
+}
+
 impl Shift {
     fn of(window: &Arc<dyn WindowExpr>) -> Option<Self> {
         let standard = window.as_any().downcast_ref::<StandardWindowExpr>()?;
         let function = standard.get_standard_func_expr().as_any().downcast_ref::<WindowUDFExpr>()?;
-        // These two flags have no accessors, but a differential test that would notice their going.
-        let text = format!("{function:?}");
-        let plain = !text.contains("is_reversed: true") && !text.contains("ignore_nulls: true");
-        if function.fun().name() != "lag" || !plain {
+        // This flag has no accessor, but a differential test that would notice its going.
+        let nulls_count = !format!("{function:?}").contains("ignore_nulls: true");
+        if function.fun().name() != "lag" || is_reversed(window) || !nulls_count {
             return None;
         }
         let (value, rest) = function.args().split_first()?;

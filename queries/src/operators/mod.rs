@@ -14,6 +14,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use dense_aggregate::ByPlace;
 use group_by::GroupBy;
 use lag::Lag;
+pub(crate) use lag::is_reversed;
 use run_aggregate::ByRuns;
 
 use crate::yielding::YieldAboveJoins;

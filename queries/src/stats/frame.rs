@@ -1,12 +1,13 @@
 //! The few things asked of Polars, with this crate's errors.
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use playhouse_schemas::storage::{is_local, read_each};
 use playhouse_schemas::{ActionSpace, Kind};
 use polars::prelude::{
-    DataFrame, DataType, Expr, IntoLazy, LazyFrame, NULL, PlRefPath, PolarsError, ScanArgsParquet, ScanSources,
-    coalesce, col, lit, when,
+    DataFrame, DataType, Expr, IntoLazy, LazyFrame, NULL, ParquetReader, PlRefPath, PolarsError, ScanArgsParquet,
+    SerReader, coalesce, col, lit, when,
 };
 
 use crate::error::{Error, Result};
@@ -66,9 +67,12 @@ fn scan(root: &Path, files: &[PathBuf]) -> Result<LazyFrame> {
     let options = ScanArgsParquet { glob: false, ..Default::default() };
     if !is_local(root) {
         // Of a bucket, the index is fetched whole: hundreds of bytes an episode.
-        let contents = read_each(files).map(|bytes| Ok(bytes?.to_vec().into())).collect::<Result<Vec<_>>>()?;
-        let sources = ScanSources::Buffers(contents.into());
-        return LazyFrame::scan_parquet_sources(sources, options).map_err(|e| failed(root, &e));
+        let mut whole = DataFrame::empty();
+        for contents in read_each(files) {
+            let part = ParquetReader::new(Cursor::new(contents?)).finish();
+            whole = part.and_then(|part| whole.vstack(&part)).map_err(|e| failed(root, &e))?;
+        }
+        return Ok(whole.lazy());
     }
     let paths = files.iter().map(|file| PlRefPath::try_from_path(file)).collect::<Result<Vec<_>, _>>();
     paths.and_then(|paths| LazyFrame::scan_parquet_files(paths.into(), options)).map_err(|e| failed(root, &e))
