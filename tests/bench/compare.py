@@ -1,6 +1,7 @@
 """Time the questions of tests/bench/queries with Playhouse, DuckDB, Polars and stock DataFusion, side by side in one run.
 
-usage: python tests/bench/compare.py --dataset DATASET --plain TABLES [--only WORD ...] [--repeat 5] [--out FILE.json]
+usage: python tests/bench/compare.py --dataset DATASET --plain TABLES [--only WORD ...] [--peers ENGINE ...] [--repeat 5]
+       [--out FILE.json]
 
 DATASET is a Playhouse dataset, TABLES the plain Parquet files it was imported from (steps/*.parquet, episodes.parquet);
 tests/bench/README.md says how to make both. Needs `pip install -r tests/bench/requirements.txt`.
@@ -157,16 +158,16 @@ def main():
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--playhouse", help="the benchmark's executable; built with cargo bench if not given")
-    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--peers", nargs="*", default=["duckdb", "polars", "datafusion"], help="only these")
     parser.add_argument("--out", help="write every time to this JSON file")
     given = parser.parse_args()
     dataset, plain = os.path.abspath(given.dataset), os.path.abspath(given.plain)
 
     ours = Engine("playhouse", [given.playhouse or build_playhouse(), "--serve", dataset])
     itself = [sys.executable, os.path.abspath(__file__), "--worker"]
-    peers = [] if given.no_peers else [
+    peers = [
         Engine(f"{engine} {files}", itself + [engine, files, dataset if files == "ours" else plain, str(given.threads)])
-        for engine, files in PEERS]
+        for engine, files in PEERS if engine in given.peers]
     print(f"{'seconds (median of ' + str(given.repeat) + ')':24}{'playhouse':>10}{'same SQL':>10}"
           + "".join(f"{p.name:>17}" for p in peers) + f"{'ratio':>9}{'same SQL':>9}{'MB':>7}{'peer MB':>9}", flush=True)
     record = {}
