@@ -198,10 +198,10 @@ pub(super) fn expected(
             if !pages.is_empty() && page_start(0) <= whole.end {
                 expected.push(whole.start..page_start(0).max(whole.start));
             }
-            for page in 0..pages.len() {
-                if overlap(rows, &(row(page)..row(page + 1))) {
-                    let size = u64::try_from(pages[page].compressed_page_size).unwrap_or(0);
-                    expected.push(page_start(page)..page_start(page).saturating_add(size));
+            for (number, page) in pages.iter().enumerate() {
+                if overlap(rows, &(row(number)..row(number + 1))) {
+                    let size = u64::try_from(page.compressed_page_size).unwrap_or(0);
+                    expected.push(page_start(number)..page_start(number).saturating_add(size));
                 }
             }
         }

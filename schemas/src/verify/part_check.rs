@@ -241,7 +241,8 @@ impl Checker<'_> {
     fn images(&mut self, file: &ParquetFile, source: &Source) -> Result<()> {
         let Some(spec) = &file.spec.frames else { return Ok(()) };
         let pages = FramePages::new(file)?;
-        let source = &source.expecting(file.metadata(), Some(&[IMAGE_BYTES]), Some(&[0..file.rows()]));
+        let all = 0..file.rows();
+        let source = &source.expecting(file.metadata(), Some(&[IMAGE_BYTES]), Some(std::slice::from_ref(&all)));
         let mut rgb = vec![0; spec.bytes()];
         let mut bad = None;
         // A page at a time, so that memory stays small.
