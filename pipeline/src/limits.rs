@@ -9,7 +9,7 @@ pub fn memory() -> Option<usize> {
 
 /// Half of what is free where temporary files go, in bytes.
 pub fn temporary_files() -> Option<u64> {
-    let disk = rustix::fs::statvfs(&std::env::temp_dir()).ok()?;
+    let disk = rustix::fs::statvfs(std::env::temp_dir()).ok()?;
     Some(disk.f_bavail * disk.f_frsize / 2)
 }
 

@@ -117,8 +117,8 @@ pub(super) fn transcode(context: &mut Context, args: &TranscodeArgs) -> Result<(
         done.frames,
         args.dataset.display()
     )?;
-    if done.frames > 0 {
-        let (before, after) = (bytes(done.bytes_before / done.frames), bytes(done.bytes_after / done.frames));
+    let a_frame = |size: u64| size.checked_div(done.frames).map(bytes);
+    if let (Some(before), Some(after)) = (a_frame(done.bytes_before), a_frame(done.bytes_after)) {
         write!(context.out, ": {after} a frame, {before} before")?;
     }
     if done.skipped > 0 {
