@@ -13,5 +13,8 @@ fi
 library="$(dirname "$(find "$venv" -name libnvrtc.so.13)")"
 # NVRTC looks for its libnvrtc-builtins there, too.
 export LD_LIBRARY_PATH="$library${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-cargo test --workspace --lib -- --ignored --exact --nocapture cuda::tests::compile::every_kernel_compiles_without_spills \
-  | tee /dev/stderr | grep -q "1 passed"
+report="$(mktemp)"
+trap 'rm -f "$report"' EXIT
+cargo test --workspace --lib -- --ignored --exact --nocapture cuda::tests::compile::every_kernel_compiles_without_spills | tee "$report"
+# A name that no test has would pass, too.
+grep -q "1 passed" "$report"
