@@ -40,7 +40,8 @@ pub struct Global {
     /// Threads to use [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Memory that one query may take, as in 2GiB; beyond it sorts and groups go to temporary files [default: half of it]
+    /// Memory that one query may take, as in 2GiB; beyond it sorts and groups go to temporary files [default: half of the
+    /// machine's]
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub memory_limit: Option<usize>,
     /// Temporary files that one query may write to TMPDIR, as in 50GiB [default: half of what is free there]
@@ -429,7 +430,7 @@ pub struct CopyArgs {
 /// A frame codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FrameCodec {
-    /// Lossless, decoded several times as fast as JPEG, some 20 kB a frame: for training
+    /// Lossless, decoded several times as fast as JPEG, 20 to 27 kB a frame: for training
     Fast,
     /// Lossless, small, slow
     Png,
