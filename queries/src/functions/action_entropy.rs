@@ -17,7 +17,7 @@ use arrow::datatypes::{
 use datafusion::common::{Result, exec_datafusion_err, internal_err, plan_err};
 use datafusion::logical_expr::{AggregateUDF, EmitTo, GroupsAccumulator, TypeSignature};
 
-use super::aggregate::{Spec, for_each_run};
+use super::aggregate::{Accumulate, Groups, Spec};
 
 pub(super) fn function() -> AggregateUDF {
     Spec {
@@ -150,19 +150,19 @@ fn entropy(counts: &Counts) -> Option<f64> {
     (!counts.is_empty()).then(|| counts.into_iter().map(bits).sum())
 }
 
-impl GroupsAccumulator for Entropy {
-    fn update_batch(
+impl Accumulate for Entropy {
+    fn update(
         &mut self,
         values: &[ArrayRef],
-        groups: &[usize],
+        groups: Groups,
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
         self.grow(total);
         let counted = counted(values, filter);
         let mut actions = std::mem::take(&mut self.actions);
-        pack(values, groups.len(), &mut actions)?;
-        for_each_run(groups, |group, mut from, to| {
+        pack(values, groups.rows(), &mut actions)?;
+        groups.for_each_run(|group, mut from, to| {
             while from < to {
                 let action = actions[from];
                 let counts = |row: usize| counted.as_ref().is_none_or(|counted| counted.is_valid(row));
@@ -180,6 +180,18 @@ impl GroupsAccumulator for Entropy {
         });
         self.actions = actions;
         Ok(())
+    }
+}
+
+impl GroupsAccumulator for Entropy {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
+        self.update(values, Groups::OfRows(groups), filter, total)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {

@@ -26,6 +26,7 @@ mod wilson_low;
 use datafusion::logical_expr::{AggregateUDF, Documentation, ScalarUDF};
 use datafusion::prelude::SessionContext;
 
+pub(crate) use aggregate::{Accumulate, Groups, Run, accumulator_of};
 pub(crate) use bounded::bound;
 pub(crate) use wilson::interval as wilson_interval;
 

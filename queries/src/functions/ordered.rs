@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 
-use super::aggregate::{counted, for_each_run};
+use super::aggregate::{Accumulate, Groups, counted};
 
 /// What is known of a stretch of consecutive steps.
 pub(super) trait Fragment: Copy + Send + Sync + 'static {
@@ -80,7 +80,7 @@ pub(super) struct Ordered<F> {
 }
 
 impl<F: Fragment> Ordered<F> {
-    pub(super) fn boxed() -> Box<dyn GroupsAccumulator + Sync> {
+    pub(super) fn boxed() -> Box<dyn Accumulate + Sync> {
         Box::new(Self { groups: Vec::new(), room: 0, fragment: PhantomData })
     }
 
@@ -121,11 +121,11 @@ impl<F: Fragment> Ordered<F> {
     }
 }
 
-impl<F: Fragment> GroupsAccumulator for Ordered<F> {
-    fn update_batch(
+impl<F: Fragment> Accumulate for Ordered<F> {
+    fn update(
         &mut self,
         values: &[ArrayRef],
-        groups: &[usize],
+        groups: Groups,
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
@@ -135,7 +135,7 @@ impl<F: Fragment> GroupsAccumulator for Ordered<F> {
         let counted = counted(times, filter);
         let times: &Int64Array = times.as_primitive::<Int64Type>();
         let times = times.values();
-        for_each_run(groups, |group, mut from, to| {
+        groups.for_each_run(|group, mut from, to| {
             while from < to {
                 if counted.as_ref().is_some_and(|counted| !counted.value(from)) {
                     from += 1;
@@ -153,6 +153,18 @@ impl<F: Fragment> GroupsAccumulator for Ordered<F> {
             }
         });
         Ok(())
+    }
+}
+
+impl<F: Fragment> GroupsAccumulator for Ordered<F> {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
+        self.update(values, Groups::OfRows(groups), filter, total)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::{AggregateUDF, EmitTo, GroupsAccumulator, TypeSignature};
 
-use super::aggregate::{Spec, counted, for_each_run};
+use super::aggregate::{Accumulate, Groups, Spec, counted};
 
 /// `rate(condition)`.
 pub(crate) fn rate() -> AggregateUDF {
@@ -56,7 +56,7 @@ fn the_argument(arguments: &[ArrayRef]) -> Result<BooleanArray> {
 }
 
 /// What accumulates the share of rows for which a condition holds, among those for which it is not null.
-pub(super) fn share_of(condition: Condition) -> Box<dyn GroupsAccumulator + Sync> {
+pub(super) fn share_of(condition: Condition) -> Box<dyn Accumulate + Sync> {
     Box::new(Trues::new(condition, |trues, rows| Arc::new(shares(trues, rows))))
 }
 
@@ -98,11 +98,11 @@ impl Trues {
     }
 }
 
-impl GroupsAccumulator for Trues {
-    fn update_batch(
+impl Accumulate for Trues {
+    fn update(
         &mut self,
         values: &[ArrayRef],
-        groups: &[usize],
+        groups: Groups,
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
@@ -113,7 +113,7 @@ impl GroupsAccumulator for Trues {
             Some(counted) => values.values() & counted,
             None => values.values().clone(),
         };
-        for_each_run(groups, |group, from, to| {
+        groups.for_each_run(|group, from, to| {
             let count = |bits: &arrow::buffer::BooleanBuffer| match to - from {
                 1 => i64::from(bits.value(from)),
                 length => bits.slice(from, length).count_set_bits() as i64,
@@ -122,6 +122,18 @@ impl GroupsAccumulator for Trues {
             self.rows[group] += counted.as_ref().map_or((to - from) as i64, count);
         });
         Ok(())
+    }
+}
+
+impl GroupsAccumulator for Trues {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
+        self.update(values, Groups::OfRows(groups), filter, total)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {

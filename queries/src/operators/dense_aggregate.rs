@@ -6,25 +6,27 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt8Array};
-use arrow::datatypes::{DataType, SchemaRef, UInt8Type};
-use datafusion::common::{Result, ScalarValue, Statistics, internal_err};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::{Result, ScalarValue, Statistics};
 use datafusion::logical_expr::EmitTo;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
-use super::group_by::{Aggregate, Groups, Strategy};
+use super::group_by::{Aggregate, GroupTable, Strategy};
+use super::histogram::Histogram;
+use super::places::Places;
+use crate::functions::Groups;
 
 /// Places of a table at most: it stays in the processor's cache.
-const MOST_PLACES: usize = 1 << 18;
+const MOST_PLACES: u32 = 1 << 18;
 
 /// Taken by the first stage of a group-by whose keys are all small.
 #[derive(Clone)]
 pub(crate) struct ByPlace {
-    /// How many values each key has: 0, 1, 2 and so on.
-    values: Vec<usize>,
+    places: Places,
 }
 
 impl Strategy for ByPlace {
@@ -51,25 +53,27 @@ impl Strategy for ByPlace {
             _ => number_of_values(&statistics, key.downcast_ref::<Column>()?.index()),
         };
         let Some(values) = keys.iter().zip(&types).map(count).collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let places = values.iter().try_fold(1usize, |places, count| places.checked_mul(*count));
-        Ok(places.filter(|places| *places <= MOST_PLACES).map(|_| Self { values }))
+        Ok(Places::new(&values, MOST_PLACES).map(|places| Self { places }))
     }
 
     fn describe(&self, aggregate: &AggregateExec) -> String {
-        let keys = aggregate.group_expr().expr().iter().zip(&self.values);
+        let keys = aggregate.group_expr().expr().iter().zip(self.places.values());
         let keys: Vec<String> = keys.map(|((key, _), values)| format!("{key}<{values}")).collect();
         format!("mode=Partial, gby=[{}]", keys.join(", "))
     }
 
-    fn groups(&self, aggregate: &AggregateExec) -> Result<Box<dyn Groups>> {
-        Ok(Box::new(Table::new(aggregate, &self.values)?))
+    fn groups(&self, aggregate: &AggregateExec) -> Result<Box<dyn GroupTable>> {
+        if Aggregate::counts_rows(aggregate) {
+            return Ok(Box::new(Histogram::new(aggregate, &self.places)));
+        }
+        Ok(Box::new(Table::new(aggregate, &self.places)?))
     }
 }
 
 /// How many values a column may have, by its greatest.
-fn number_of_values(statistics: &Statistics, column: usize) -> Option<usize> {
+fn number_of_values(statistics: &Statistics, column: usize) -> Option<u32> {
     match statistics.column_statistics.get(column)?.max_value.get_value()? {
-        ScalarValue::UInt8(Some(greatest)) => Some(usize::from(*greatest) + 1),
+        ScalarValue::UInt8(Some(greatest)) => Some(u32::from(*greatest) + 1),
         _ => None,
     }
 }
@@ -78,13 +82,14 @@ fn number_of_values(statistics: &Statistics, column: usize) -> Option<usize> {
 struct Table {
     schema: SchemaRef,
     keys: Vec<Arc<dyn PhysicalExpr>>,
-    values: Vec<usize>,
+    places: Places,
     aggregates: Vec<Aggregate>,
     /// The group at each place, numbered as they came: aggregates count on every number below the greatest having rows.
     group_at: Vec<u32>,
     /// Each group's place.
     place_of: Vec<u32>,
-    /// Each row's place and then its group, kept for its memory.
+    /// Each row's place and its group, kept for their memory.
+    place_of_row: Vec<u32>,
     group_of_row: Vec<usize>,
 }
 
@@ -92,53 +97,38 @@ struct Table {
 const NONE: u32 = u32::MAX;
 
 impl Table {
-    fn new(aggregate: &AggregateExec, values: &[usize]) -> Result<Self> {
+    fn new(aggregate: &AggregateExec, places: &Places) -> Result<Self> {
         Ok(Self {
             schema: aggregate.schema(),
             keys: aggregate.group_expr().expr().iter().map(|(key, _)| Arc::clone(key)).collect(),
-            values: values.to_vec(),
+            places: places.clone(),
             aggregates: Aggregate::all(aggregate)?,
-            group_at: vec![NONE; values.iter().product()],
+            group_at: vec![NONE; places.count()],
             place_of: Vec::new(),
+            place_of_row: Vec::new(),
             group_of_row: Vec::new(),
         })
     }
 
     /// Finds every row's group; false if a value has no place.
     fn find_groups(&mut self, keys: &[ArrayRef], rows: usize) -> Result<bool> {
-        let places = &mut self.group_of_row;
-        places.clear();
-        places.resize(rows, 0);
-        for (key, count) in keys.iter().zip(&self.values) {
-            match key.data_type() {
-                DataType::Boolean => {
-                    let states = key.as_boolean().values().iter();
-                    places.iter_mut().zip(states).for_each(|(place, state)| *place = *place * 2 + usize::from(state));
-                }
-                DataType::UInt8 => {
-                    let buckets = key.as_primitive::<UInt8Type>().values();
-                    if buckets.iter().max().is_some_and(|greatest| usize::from(*greatest) >= *count) {
-                        return Ok(false);
-                    }
-                    let places = places.iter_mut().zip(buckets);
-                    places.for_each(|(place, bucket)| *place = *place * count + usize::from(*bucket));
-                }
-                other => return internal_err!("a small key is {other}"),
-            }
+        if !self.places.find(keys, rows, &mut self.place_of_row)? {
+            return Ok(false);
         }
-        for row in places {
-            let group = &mut self.group_at[*row];
+        self.group_of_row.clear();
+        for place in &self.place_of_row {
+            let group = &mut self.group_at[*place as usize];
             if *group == NONE {
                 *group = self.place_of.len() as u32;
-                self.place_of.push(*row as u32);
+                self.place_of.push(*place);
             }
-            *row = *group as usize;
+            self.group_of_row.push(*group as usize);
         }
         Ok(true)
     }
 }
 
-impl Groups for Table {
+impl GroupTable for Table {
     /// Adds rows. If a key has more values than was thought, the rows come back as groups of their own.
     fn push(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
         let rows = batch.num_rows();
@@ -151,7 +141,8 @@ impl Groups for Table {
             return Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?));
         }
         for aggregate in &mut self.aggregates {
-            aggregate.update(batch, &self.group_of_row, self.place_of.len())?;
+            let groups = Groups::OfRows(&self.group_of_row);
+            aggregate.update(batch, groups, &self.group_of_row, self.place_of.len())?;
         }
         Ok(None)
     }
@@ -166,27 +157,17 @@ impl Groups for Table {
 
     fn size(&self) -> usize {
         let aggregates: usize = self.aggregates.iter().map(Aggregate::size).sum();
-        let places = (self.group_at.capacity() + self.place_of.capacity()) * size_of::<u32>();
-        aggregates + places + self.group_of_row.capacity() * size_of::<usize>()
+        let places = self.group_at.capacity() + self.place_of.capacity() + self.place_of_row.capacity();
+        aggregates + places * size_of::<u32>() + self.group_of_row.capacity() * size_of::<usize>()
     }
 
     fn finish(&mut self) -> Result<Option<RecordBatch>> {
         if self.place_of.is_empty() {
             return Ok(None);
         }
-        // The last key changes fastest.
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
-        let mut below: usize = self.values.iter().product();
-        for (count, field) in self.values.iter().zip(self.schema.fields()) {
-            below /= count;
-            let digits = self.place_of.iter().map(|place| *place as usize / below % count);
-            columns.push(match field.data_type() {
-                DataType::Boolean => Arc::new(digits.map(|digit| Some(digit == 1)).collect::<BooleanArray>()),
-                _ => Arc::new(UInt8Array::from_iter_values(digits.map(|digit| digit as u8))),
-            });
-        }
+        let mut columns = self.places.keys_at(&self.place_of, &self.schema);
         for aggregate in &mut self.aggregates {
-            columns.extend(aggregate.accumulator.state(EmitTo::All)?);
+            columns.extend(aggregate.accumulator().state(EmitTo::All)?);
         }
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
     }
@@ -194,8 +175,8 @@ impl Groups for Table {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::Int64Array;
-    use arrow::datatypes::{Field, Int64Type, Schema};
+    use arrow::array::{AsArray, BooleanArray, Int64Array, UInt8Array};
+    use arrow::datatypes::{Field, Int64Type, Schema, UInt8Type};
     use datafusion::functions_aggregate::sum::sum_udaf;
     use datafusion::physical_expr::aggregate::AggregateExprBuilder;
     use datafusion::physical_expr::expressions::col;
@@ -227,7 +208,7 @@ mod tests {
             Arc::new(EmptyExec::new(Arc::clone(&schema))),
             Arc::clone(&schema),
         );
-        let mut table = Table::new(&aggregate.unwrap(), &[3, 2]).unwrap();
+        let mut table = Table::new(&aggregate.unwrap(), &Places::new(&[3, 2], 6).unwrap()).unwrap();
         let rows = |batch: &RecordBatch| {
             let (k, b) = (batch.column(0).as_primitive::<UInt8Type>(), batch.column(1).as_boolean());
             let sums = batch.column(2).as_primitive::<Int64Type>();

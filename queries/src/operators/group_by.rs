@@ -24,6 +24,9 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::row_count::RowCount;
+use crate::functions::{Accumulate, Groups, accumulator_of};
+
 /// A way to find groups.
 pub(super) trait Strategy: Clone + Send + Sync + 'static {
     /// The rule that puts the operator into plans.
@@ -37,11 +40,11 @@ pub(super) trait Strategy: Clone + Send + Sync + 'static {
     /// The keys as EXPLAIN shows them, and what else there is to say.
     fn describe(&self, aggregate: &AggregateExec) -> String;
 
-    fn groups(&self, aggregate: &AggregateExec) -> Result<Box<dyn Groups>>;
+    fn groups(&self, aggregate: &AggregateExec) -> Result<Box<dyn GroupTable>>;
 }
 
 /// The groups of one partition, as far as they have been seen.
-pub(super) trait Groups: Send {
+pub(super) trait GroupTable: Send {
     /// Adds rows, and hands out groups if it is time.
     fn push(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>>;
 
@@ -57,7 +60,7 @@ pub(super) trait Groups: Send {
 
 /// Groups, and what the memory pool knows of them.
 struct Reserved {
-    groups: Box<dyn Groups>,
+    groups: Box<dyn GroupTable>,
     reservation: MemoryReservation,
 }
 
@@ -84,9 +87,15 @@ impl Reserved {
 
 /// One aggregate of a group-by.
 pub(super) struct Aggregate {
-    pub(super) accumulator: Box<dyn GroupsAccumulator>,
+    accumulator: Accumulator,
     arguments: Vec<Arc<dyn PhysicalExpr>>,
     filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+enum Accumulator {
+    /// Takes runs.
+    Ours(Box<dyn Accumulate + Sync>),
+    DataFusions(Box<dyn GroupsAccumulator>),
 }
 
 impl Aggregate {
@@ -94,30 +103,73 @@ impl Aggregate {
     pub(super) fn all(of: &AggregateExec) -> Result<Vec<Self>> {
         let mut all = Vec::with_capacity(of.aggr_expr().len());
         for (one, filter) in of.aggr_expr().iter().zip(of.filter_expr()) {
+            let accumulator = if RowCount::is(one, &of.input().schema()) {
+                Accumulator::Ours(Box::<RowCount>::default())
+            } else {
+                match accumulator_of(one.fun()).filter(|_| !one.is_distinct()) {
+                    Some(ours) => Accumulator::Ours(ours),
+                    None => Accumulator::DataFusions(one.create_groups_accumulator()?),
+                }
+            };
             // Aggregates with an order of their own look at its columns too.
             let order = one.order_bys().iter().map(|order| Arc::clone(&order.expr));
             let arguments = one.expressions().into_iter().chain(order).collect();
-            all.push(Self { accumulator: one.create_groups_accumulator()?, arguments, filter: filter.clone() });
+            all.push(Self { accumulator, arguments, filter: filter.clone() });
         }
         Ok(all)
     }
 
-    /// Adds rows to `groups` groups.
-    pub(super) fn update(&mut self, batch: &RecordBatch, group_of_row: &[usize], groups: usize) -> Result<()> {
+    /// Whether it counts all rows.
+    pub(super) fn counts_rows(of: &AggregateExec) -> bool {
+        let schema = of.input().schema();
+        let mut all = of.aggr_expr().iter().zip(of.filter_expr());
+        all.all(|(one, filter)| filter.is_none() && RowCount::is(one, &schema))
+    }
+
+    /// Whether it has to be told each row's group, and runs are not enough.
+    pub(super) fn needs_rows(&self) -> bool {
+        matches!(self.accumulator, Accumulator::DataFusions(_))
+    }
+
+    pub(super) fn accumulator(&mut self) -> &mut dyn GroupsAccumulator {
+        match &mut self.accumulator {
+            Accumulator::Ours(ours) => ours.as_mut(),
+            Accumulator::DataFusions(other) => other.as_mut(),
+        }
+    }
+
+    /// Adds rows to `total` groups: `groups` for what takes runs, `group_of_row` for what does not.
+    pub(super) fn update(
+        &mut self,
+        batch: &RecordBatch,
+        groups: Groups,
+        group_of_row: &[usize],
+        total: usize,
+    ) -> Result<()> {
         let (values, filter) = self.evaluate(batch)?;
         let filter = filter.as_ref().map(|filter| filter.as_boolean());
-        self.accumulator.update_batch(&values, group_of_row, filter, groups)
+        match &mut self.accumulator {
+            Accumulator::Ours(ours) => ours.update(&values, groups, filter, total),
+            Accumulator::DataFusions(other) => other.update_batch(&values, group_of_row, filter, total),
+        }
     }
 
     /// The partial results of rows, each as a group of its own.
     pub(super) fn convert(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
         let (values, filter) = self.evaluate(batch)?;
-        self.accumulator.convert_to_state(&values, filter.as_ref().map(|filter| filter.as_boolean()))
+        let filter = filter.as_ref().map(|filter| filter.as_boolean());
+        match &self.accumulator {
+            Accumulator::Ours(ours) => ours.convert_to_state(&values, filter),
+            Accumulator::DataFusions(other) => other.convert_to_state(&values, filter),
+        }
     }
 
     /// Bytes that the partial results take.
     pub(super) fn size(&self) -> usize {
-        self.accumulator.size()
+        match &self.accumulator {
+            Accumulator::Ours(ours) => ours.size(),
+            Accumulator::DataFusions(other) => other.size(),
+        }
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<(Vec<ArrayRef>, Option<ArrayRef>)> {

@@ -4,7 +4,10 @@
 
 mod dense_aggregate;
 mod group_by;
+mod histogram;
 mod lag;
+mod places;
+mod row_count;
 mod run_aggregate;
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 -- Preference pairs: one that took the wanted pad beside one of the same map that did not.
 with r as (
-    select episode_id, player_id, outcome, row_number() over (partition by map, outcome order by episode_id) as k, map
+    select episode_id, player, outcome, row_number() over (partition by map, outcome order by episode_id) as k, map
     from episodes
 )
 select a.episode_id as chosen, b.episode_id as rejected

@@ -1,7 +1,8 @@
 -- How varied is the play of the players with the most episodes?
-select e.player_id, count(distinct s.left_x * 1331 + s.left_y * 121 + s.right_x * 11 + s.right_y) as sticks, count(*) as n
+-- compare: sticks n
+select e.player, count(distinct s.left_x * 1331 + s.left_y * 121 + s.right_x * 11 + s.right_y) as sticks, count(*) as n
 from steps s join episodes e on e.episode_id = s.episode_id
-where e.player_id between 100 and 200 and s.t < 1000
-group by e.player_id
-order by sticks desc, e.player_id
+where cast(e.player as int) between 100 and 200 and s.t < 1000
+group by e.player
+order by sticks desc, e.player
 limit 50
