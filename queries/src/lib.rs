@@ -21,6 +21,7 @@
 
 #[cfg(test)]
 mod differential;
+mod episodes;
 mod error;
 mod files;
 pub mod functions;

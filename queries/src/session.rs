@@ -26,6 +26,7 @@ use playhouse_schemas::Table;
 use playhouse_schemas::storage::{is_local, parquet_files};
 use tokio::task::JoinHandle;
 
+use crate::episodes::EpisodesTable;
 use crate::error::{Error, Result, nearest};
 use crate::files::dataset_tables;
 use crate::functions::{self, Manual};
@@ -34,7 +35,7 @@ use crate::output::{AtomicParquet, plain_batch, plain_schema};
 use crate::params::Params;
 use crate::remote::Cluster;
 use crate::resident::Ceiling;
-use crate::rules::{CountConditions, PackedButtons};
+use crate::rules::{AggregateBeforeJoin, CountConditions};
 use crate::scan_progress::{ScanProgress, Watch};
 use crate::statement::{position_of, prepare};
 use crate::steps::StepsTable;
@@ -140,7 +141,7 @@ impl Session {
             .with_runtime_env(environment)
             .with_default_features()
             .with_analyzer_rule(Arc::new(CountConditions::new()))
-            .with_analyzer_rule(Arc::new(PackedButtons));
+            .with_optimizer_rule(Arc::new(AggregateBeforeJoin::new()));
         // Other machines put our operators into their share of a plan.
         if options.cluster.is_none() {
             state = operators::rules().into_iter().fold(state, SessionStateBuilder::with_physical_optimizer_rule);
@@ -184,6 +185,11 @@ impl Session {
                     let (location, remote) = (location.to_string_lossy(), self.cluster.is_some());
                     let steps = StepsTable::new(&location, index, files, remote);
                     self.register(schema, &table.name, Arc::new(steps))?;
+                }
+                // A table in memory cannot be sent.
+                None if table.name == Table::Episodes.name() && self.cluster.is_none() => {
+                    let episodes = EpisodesTable::new(self.open_files(&table.files, table.order)?);
+                    self.register(schema, &table.name, Arc::new(episodes))?;
                 }
                 None => self.register_files(schema, &table.name, &table.files, table.order)?,
             }

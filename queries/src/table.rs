@@ -97,6 +97,12 @@ impl ParquetTable {
 }
 
 impl ParquetTable {
+    /// Rows of all files, as far as their footers tell.
+    pub(crate) fn rows(&self) -> usize {
+        let rows = |file: &PartitionedFile| file.statistics.as_ref()?.num_rows.get_value().copied();
+        self.files.iter().filter_map(rows).sum()
+    }
+
     /// Some rows of some files, by partition: pairs of a file's number and its rows, ascending. `partitioning` is what the
     /// caller knows of it.
     pub(crate) async fn scan_rows(

@@ -61,6 +61,7 @@
 
 mod action;
 mod action_blocks;
+mod bitmaps;
 mod copy;
 mod dataset;
 mod disk;
@@ -71,6 +72,7 @@ mod footer;
 mod frame;
 mod frame_pages;
 mod ids;
+mod page_cursor;
 mod parquet_file;
 mod part;
 mod picture;

@@ -10,14 +10,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parquet::basic::{Encoding, Type};
-use parquet::column::page::{Page, PageReader};
+use parquet::column::page::Page;
 use parquet::file::metadata::ParquetMetaData;
-use parquet::file::serialized_reader::SerializedPageReader;
 
-use crate::error::{Error, Result};
-use crate::parquet_file::{ParquetFile, guarded};
+use crate::error::Result;
+use crate::page_cursor::{PageCursor, values_of};
+use crate::parquet_file::ParquetFile;
 use crate::storage::Source;
 
 /// An unsigned integer that a column is narrowed to.
@@ -40,19 +39,9 @@ impl Narrow for u16 {
 
 /// One column of one file, read forward.
 pub(crate) struct SmallInts<T> {
-    file: Arc<ParquetFile>,
-    source: Source,
-    leaf: usize,
-    group: Option<Group<T>>,
-}
-
-/// The row group being read.
-struct Group<T> {
-    number: usize,
-    rows: Range<u64>,
-    pages: SerializedPageReader<Source>,
-    /// Number of the next data page that `pages` will hand out.
-    next_page: usize,
+    pages: PageCursor,
+    /// The row group whose dictionary is known.
+    group: Option<usize>,
     dictionary: Vec<T>,
     /// The decoded page, and its rows in the file.
     page: Vec<T>,
@@ -74,7 +63,8 @@ impl<T: Narrow> SmallInts<T> {
     }
 
     pub(crate) fn new(file: Arc<ParquetFile>, source: Source, leaf: usize) -> Self {
-        Self { file, source, leaf, group: None }
+        let pages = PageCursor::new(file, source, leaf);
+        Self { pages, group: None, dictionary: Vec::new(), page: Vec::new(), page_rows: 0..0 }
     }
 
     /// Appends the values of `rows`, which must not lie before those of an earlier call.
@@ -85,11 +75,10 @@ impl<T: Narrow> SmallInts<T> {
         let mut at = rows.start;
         while at < rows.end {
             self.seek(at)?;
-            let Some(group) = &self.group else { break };
-            let end = rows.end.min(group.page_rows.end);
-            let from = (at - group.page_rows.start) as usize;
-            let values = group.page.get(from..from + (end - at) as usize);
-            out.extend_from_slice(values.ok_or_else(|| self.damaged("a page has fewer values than rows"))?);
+            let end = rows.end.min(self.page_rows.end);
+            let from = (at - self.page_rows.start) as usize;
+            let values = self.page.get(from..from + (end - at) as usize);
+            out.extend_from_slice(values.ok_or_else(|| self.pages.damaged("a page has fewer values than rows"))?);
             at = end;
         }
         Ok(())
@@ -97,96 +86,37 @@ impl<T: Narrow> SmallInts<T> {
 
     /// Decodes the page with `row`, unless it is the current one.
     fn seek(&mut self, row: u64) -> Result<()> {
-        if self.group.as_ref().is_some_and(|group| group.page_rows.contains(&row)) {
+        if self.page_rows.contains(&row) {
             return Ok(());
         }
-        if self.group.as_ref().is_none_or(|group| !group.rows.contains(&row)) {
-            self.group = Some(self.open_group(row)?);
-        }
-        let Some(mut group) = self.group.take() else { return Ok(()) };
-        let path = self.file.path.clone();
-        guarded(&path, || -> std::result::Result<(), parquet::errors::ParquetError> {
-            let metadata = self.file.metadata();
-            let pages = metadata
-                .offset_index()
-                .map(|index| index[group.number][self.leaf].page_locations())
-                .ok_or_else(|| parquet::errors::ParquetError::General("no offset index".into()))?;
-            let in_group = (row - group.rows.start) as i64;
-            let wanted = pages.partition_point(|page| page.first_row_index <= in_group).saturating_sub(1);
-            while group.next_page < wanted {
-                group.pages.skip_next_page()?;
-                group.next_page += 1;
-            }
-            let page = group.pages.get_next_page()?;
-            let from = group.rows.start + pages[wanted].first_row_index as u64;
-            let to = pages.get(wanted + 1).map_or(group.rows.end, |p| group.rows.start + p.first_row_index as u64);
-            // What a damaged index says must not become the size of a buffer.
-            if !(from..to).contains(&row) || to > self.file.rows() {
-                return Err(parquet::errors::ParquetError::General("the offset index is damaged".into()));
-            }
-            group.next_page = wanted + 1;
-            group.page_rows = from..to;
-            let count = (to - from) as usize;
-            group.page.clear();
-            group.page.reserve(count);
-            page.and_then(|page| decode_page(page, count, &group.dictionary, &mut group.page))
-                .ok_or_else(|| parquet::errors::ParquetError::General("a page of indices is damaged".into()))
-        })?;
-        self.group = Some(group);
-        Ok(())
-    }
-
-    fn open_group(&self, row: u64) -> Result<Group<T>> {
-        let metadata = self.file.metadata();
-        let mut start = 0;
-        for (number, group) in metadata.row_groups().iter().enumerate() {
-            let rows = start..start + group.num_rows().max(0) as u64;
-            start = rows.end;
-            if !rows.contains(&row) {
-                continue;
-            }
-            let column = group.column(self.leaf);
-            let locations = metadata.offset_index().map(|index| index[number][self.leaf].page_locations().clone());
-            let (pages, dictionary) = guarded(&self.file.path, || {
-                let source = Arc::new(self.source.clone());
-                let mut pages = SerializedPageReader::new(source, column, group.num_rows() as usize, locations)?;
-                let has_dictionary = column.dictionary_page_offset().is_some();
-                let page = if has_dictionary { pages.get_next_page()? } else { None };
-                Ok::<_, parquet::errors::ParquetError>((pages, page))
-            })?;
-            let dictionary = match dictionary {
+        let found = self.pages.find(row)?;
+        // Until it is decoded whole, the page is none.
+        self.page_rows = 0..0;
+        if self.group != Some(found.group) {
+            self.dictionary = match self.pages.dictionary() {
                 None => Vec::new(),
                 Some(Page::DictionaryPage { buf, num_values, .. }) => {
-                    let mut values = Vec::with_capacity(num_values as usize);
-                    plain(&buf, num_values as usize, &mut values)
-                        .ok_or_else(|| self.damaged("its dictionary does not fit the column's type"))?;
+                    let mut values = Vec::with_capacity(*num_values as usize);
+                    plain(buf, *num_values as usize, &mut values)
+                        .ok_or_else(|| self.pages.damaged("its dictionary does not fit the column's type"))?;
                     values
                 }
-                Some(_) => return Err(self.damaged("its dictionary is not where the footer says")),
+                Some(_) => return Err(self.pages.damaged("its dictionary is not where the footer says")),
             };
-            return Ok(Group { number, rows, pages, next_page: 0, dictionary, page: Vec::new(), page_rows: 0..0 });
+            self.group = Some(found.group);
         }
-        Err(self.damaged(&format!("row {row} is asked for, and it has {start}")))
-    }
-
-    fn damaged(&self, reason: &str) -> Error {
-        let column = self.file.metadata().file_metadata().schema_descr().column(self.leaf);
-        Error::corrupt(&self.file.path, format!("column `{}`: {reason}", column.path().string()))
+        let count = (found.rows.end - found.rows.start) as usize;
+        self.page.clear();
+        self.page.reserve(count);
+        decode_page(found.page, count, &self.dictionary, &mut self.page)
+            .ok_or_else(|| self.pages.damaged("a page of indices is damaged"))?;
+        self.page_rows = found.rows;
+        Ok(())
     }
 }
 
 fn decode_page<T: Narrow>(page: Page, count: usize, dictionary: &[T], out: &mut Vec<T>) -> Option<()> {
-    let (values, encoding): (Bytes, Encoding) = match page {
-        Page::DataPage { buf, encoding, .. } => (buf, encoding),
-        Page::DataPageV2 { buf, encoding, def_levels_byte_len, rep_levels_byte_len, .. } => {
-            let levels = def_levels_byte_len as usize + rep_levels_byte_len as usize;
-            if levels > buf.len() {
-                return None;
-            }
-            (buf.slice(levels..), encoding)
-        }
-        Page::DictionaryPage { .. } => return None,
-    };
+    let (values, encoding) = values_of(page)?;
     match encoding {
         Encoding::PLAIN => plain(&values, count, out),
         Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY => {
@@ -208,7 +138,13 @@ fn plain<T: Narrow>(values: &[u8], count: usize, out: &mut Vec<T>) -> Option<()>
 
 /// `count` dictionary indices of `width` bits in the hybrid encoding, looked up. None if the input is too short or an
 /// index lies beyond the dictionary.
-fn hybrid<T: Narrow>(mut input: &[u8], width: u8, count: usize, dictionary: &[T], out: &mut Vec<T>) -> Option<()> {
+pub(crate) fn hybrid<T: Narrow>(
+    mut input: &[u8],
+    width: u8,
+    count: usize,
+    dictionary: &[T],
+    out: &mut Vec<T>,
+) -> Option<()> {
     if width > 16 {
         return None;
     }

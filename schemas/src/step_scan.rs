@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   episode_id, t        from the index, not from the file
-//!   a, b, x, ..          bits of the packed column `buttons`, decoded once for all of them
+//!   a, b, terminated, .. pages as they are (`bitmaps`); buttons beside the packed column: bits of it
 //!   buttons, sticks      pages decoded straight to their type (`small_ints`)
-//!   telemetry, flags     the parquet crate
+//!   telemetry            the parquet crate
 //! ```
 
 use std::collections::VecDeque;
@@ -19,6 +19,7 @@ use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::action::Kind;
+use crate::bitmaps::Bitmaps;
 use crate::error::{Error, Result};
 use crate::small_ints::SmallInts;
 use crate::step_index::StepIndex;
@@ -49,6 +50,7 @@ enum Column {
     Time,
     /// A bit of the packed buttons.
     Button(usize),
+    Flag(Box<Bitmaps>),
     Packed,
     Bucket(Box<SmallInts<u8>>),
     /// A column of `others`.
@@ -81,23 +83,32 @@ impl StepScan {
         let buttons = index.spec().actions.components.iter().filter(|c| c.kind == Kind::Button);
         let buttons: Vec<&str> = buttons.map(|c| c.name.as_str()).collect();
 
+        let bit_of = |leaf: usize| buttons.iter().position(|name| name == index.schema().field(leaf).name());
+        let bitmap = |leaf: usize| Bitmaps::can_read(file.metadata(), leaf);
+        // A bitmap costs so much less than the column of all that even twelve are read in less time.
+        let apart = columns.iter().all(|leaf| bit_of(*leaf).is_none() || bitmap(*leaf));
+        // The column of all of them, where it is read anyway or is the only way.
+        let packed_leaf = packed_leaf.filter(|leaf| columns.contains(leaf) || !apart);
+
         // What will be read: for an object, which is fetched ahead.
-        let is_button = |leaf: usize| buttons.contains(&index.schema().field(leaf).name().as_str());
         let stored = columns.iter().filter(|leaf| **leaf > 1);
-        let stored: Vec<usize> = stored.map(|leaf| packed_leaf.filter(|_| is_button(*leaf)).unwrap_or(*leaf)).collect();
+        let stored = stored.map(|leaf| packed_leaf.filter(|_| bit_of(*leaf).is_some()).unwrap_or(*leaf));
+        let stored: Vec<usize> = stored.collect();
         let source = source.expecting(file.metadata(), Some(&stored), Some(&rows));
 
         let mut others = Vec::new();
         let mut made = Vec::with_capacity(columns.len());
         for (&leaf, field) in columns.iter().zip(schema.fields()) {
-            let bit = buttons.iter().position(|name| name == field.name());
-            made.push(match (leaf, bit, packed_leaf) {
+            made.push(match (leaf, bit_of(leaf), packed_leaf) {
                 (0, ..) => Column::Episode,
                 (1, ..) => Column::Time,
                 (_, Some(bit), Some(_)) => Column::Button(bit),
                 (_, _, Some(packed)) if packed == leaf => Column::Packed,
                 _ if *field.data_type() == DataType::UInt8 && SmallInts::<u8>::can_read(file.metadata(), leaf) => {
                     Column::Bucket(Box::new(SmallInts::new(file.clone(), source.clone(), leaf)))
+                }
+                _ if *field.data_type() == DataType::Boolean && bitmap(leaf) => {
+                    Column::Flag(Box::new(Bitmaps::new(file.clone(), source.clone(), leaf)))
                 }
                 _ => {
                     others.push(leaf);
@@ -178,6 +189,7 @@ impl StepScan {
                 Column::Episode => Arc::new(self.index.episode_ids(self.part, rows)),
                 Column::Time => Arc::new(self.index.times(self.part, rows)),
                 Column::Button(bit) => Arc::new(BooleanArray::new(bits(packed.typed_data(), *bit), None)),
+                Column::Flag(reader) => Arc::new(BooleanArray::new(reader.read(rows)?, None)),
                 Column::Packed => Arc::new(UInt16Array::new(packed.clone().into(), None)),
                 Column::Bucket(reader) => {
                     let mut buckets = Vec::with_capacity(count);

@@ -9,6 +9,7 @@ mod lag;
 mod places;
 mod row_count;
 mod run_aggregate;
+mod small_conditions;
 
 use std::sync::Arc;
 
@@ -19,10 +20,17 @@ use group_by::GroupBy;
 use lag::Lag;
 pub(crate) use lag::is_reversed;
 use run_aggregate::ByRuns;
+use small_conditions::SmallConditions;
 
 use crate::yielding::YieldAboveJoins;
 
 /// The rules, in the order in which they are to run; after all others.
-pub(crate) fn rules() -> [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 4] {
-    [Arc::new(Lag), Arc::new(GroupBy::<ByRuns>::new()), Arc::new(GroupBy::<ByPlace>::new()), Arc::new(YieldAboveJoins)]
+pub(crate) fn rules() -> [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 5] {
+    [
+        Arc::new(SmallConditions),
+        Arc::new(Lag),
+        Arc::new(GroupBy::<ByRuns>::new()),
+        Arc::new(GroupBy::<ByPlace>::new()),
+        Arc::new(YieldAboveJoins),
+    ]
 }

@@ -30,18 +30,8 @@ pub(crate) struct StepsTable {
 }
 
 impl StepsTable {
-    /// The column with every button of a step.
-    pub(crate) const PACKED: &str = "buttons";
-
     pub(crate) fn new(dataset: &str, index: StepIndex, files: ParquetTable, remote: bool) -> Self {
         Self { dataset: dataset.into(), index: Arc::new(index), files, remote }
-    }
-
-    /// The bit of a button in [`Self::PACKED`]; none for what is no button, and where there is no such column.
-    pub(crate) fn button_bit(&self, name: &str) -> Option<usize> {
-        self.index.schema().index_of(Self::PACKED).ok()?;
-        let space = &self.index.spec().actions;
-        space.buttons().position(|place| space.components[place].name == name)
     }
 
     /// Whether pages may be skipped by this filter: it looks at telemetry, rewards or ends alone, whose neighbouring values
