@@ -1,31 +1,32 @@
 //! Group-by over small keys: the group is computed, not looked up.
 //!
 //! Sticks have eleven buckets and buttons two states, so even six of them make fewer groups than fit a table in the
-//! processor's cache. Each combination has its place in that table, and no row is hashed. This is the first stage of two:
-//! each partition fills a table of its own, and DataFusion's final stage puts their groups together.
+//! processor's cache; so do minutes, or the cells of a map. Each combination has its place in that table, and no row is
+//! hashed. What values there are is known from the statistics, or else learnt from the rows: if a table turns out too small,
+//! its groups are handed out and a wider one begins, and if none is wide enough, keys are hashed after all. This is the
+//! first stage of two: each partition has groups of its own, and DataFusion's final stage puts them together.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::{Result, ScalarValue, Statistics};
-use datafusion::logical_expr::EmitTo;
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue, Statistics, internal_err};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
+use super::floor;
 use super::group_by::{Aggregate, GroupTable, Strategy};
+use super::hash_table::HashTable;
 use super::histogram::Histogram;
-use super::places::Places;
-use crate::functions::Groups;
+use super::place_table::PlaceTable;
+use super::places::{Places, Values};
 
-/// Places of a table at most: it stays in the processor's cache.
-const MOST_PLACES: u32 = 1 << 18;
-
-/// Taken by the first stage of a group-by whose keys are all small.
+/// Taken by the first stage of a group-by whose keys are all whole numbers or booleans.
 #[derive(Clone)]
 pub(crate) struct ByPlace {
+    /// As far as they are known.
     places: Places,
 }
 
@@ -40,188 +41,250 @@ impl Strategy for ByPlace {
             return Ok(None);
         }
         let (input, schema) = (aggregate.input(), aggregate.input().schema());
-        let mut types = Vec::with_capacity(keys.len());
-        for (key, _) in keys {
-            match key.data_type(&schema)? {
-                small @ (DataType::Boolean | DataType::UInt8) if !key.nullable(&schema)? => types.push(small),
-                _ => return Ok(None),
-            }
-        }
         let statistics = StatisticsContext::new().compute(input.as_ref(), &StatisticsArgs::new())?;
-        let count = |((key, _), data_type): (&(Arc<dyn PhysicalExpr>, String), &DataType)| match data_type {
-            DataType::Boolean => Some(2),
-            _ => number_of_values(&statistics, key.downcast_ref::<Column>()?.index()),
-        };
-        let Some(values) = keys.iter().zip(&types).map(count).collect::<Option<Vec<_>>>() else { return Ok(None) };
-        Ok(Places::new(&values, MOST_PLACES).map(|places| Self { places }))
+        let mut values = Vec::with_capacity(keys.len());
+        for (key, _) in keys {
+            let data_type = key.data_type(&schema)?;
+            if !Places::may_have(&data_type) {
+                return Ok(None);
+            }
+            values.push(match (data_type, key.downcast_ref::<Column>()) {
+                (DataType::Boolean, _) => Values { least: 0, count: 2 },
+                (_, Some(column)) => known_values(&statistics, column.index()),
+                _ => Values::UNKNOWN,
+            });
+        }
+        Ok(Places::new(values).map(|places| Self { places }))
     }
 
     fn describe(&self, aggregate: &AggregateExec) -> String {
-        let keys = aggregate.group_expr().expr().iter().zip(self.places.values());
-        let keys: Vec<String> = keys.map(|((key, _), values)| format!("{key}<{values}")).collect();
+        let keys = aggregate.group_expr().expr().iter().zip(self.places.keys());
+        let keys: Vec<String> = keys
+            .map(
+                |((key, _), values)| if values.count > 0 { format!("{key}<{}", values.count) } else { key.to_string() },
+            )
+            .collect();
         format!("mode=Partial, gby=[{}]", keys.join(", "))
     }
 
     fn groups(&self, aggregate: &AggregateExec) -> Result<Box<dyn GroupTable>> {
-        if Aggregate::counts_rows(aggregate) {
-            return Ok(Box::new(Histogram::new(aggregate, &self.places)));
-        }
-        Ok(Box::new(Table::new(aggregate, &self.places)?))
+        let rows = Rows::at(&self.places, aggregate)?;
+        let keys = aggregate.group_expr().expr().iter().map(|(key, _)| floor::quicker(key)).collect();
+        Ok(Box::new(Dense { aggregate: aggregate.clone(), keys, places: self.places.clone(), rows }))
     }
 }
 
 /// How many values a column may have, by its greatest.
-fn number_of_values(statistics: &Statistics, column: usize) -> Option<u32> {
-    match statistics.column_statistics.get(column)?.max_value.get_value()? {
-        ScalarValue::UInt8(Some(greatest)) => Some(u32::from(*greatest) + 1),
-        _ => None,
+fn known_values(statistics: &Statistics, column: usize) -> Values {
+    let greatest = statistics.column_statistics.get(column).and_then(|column| column.max_value.get_value());
+    match greatest {
+        Some(ScalarValue::UInt8(Some(greatest))) => Values { least: 0, count: u32::from(*greatest) + 1 },
+        _ => Values::UNKNOWN,
     }
 }
 
 /// The groups of a partition.
-struct Table {
-    schema: SchemaRef,
+struct Dense {
+    aggregate: AggregateExec,
     keys: Vec<Arc<dyn PhysicalExpr>>,
     places: Places,
-    aggregates: Vec<Aggregate>,
-    /// The group at each place, numbered as they came: aggregates count on every number below the greatest having rows.
-    group_at: Vec<u32>,
-    /// Each group's place.
-    place_of: Vec<u32>,
-    /// Each row's place and its group, kept for their memory.
-    place_of_row: Vec<u32>,
-    group_of_row: Vec<usize>,
+    rows: Rows,
 }
 
-/// No group.
-const NONE: u32 = u32::MAX;
+/// How a row's group is found.
+enum Rows {
+    Counted(Histogram),
+    Placed(PlaceTable),
+    Hashed(HashTable),
+}
 
-impl Table {
-    fn new(aggregate: &AggregateExec, places: &Places) -> Result<Self> {
-        Ok(Self {
-            schema: aggregate.schema(),
-            keys: aggregate.group_expr().expr().iter().map(|(key, _)| Arc::clone(key)).collect(),
-            places: places.clone(),
-            aggregates: Aggregate::all(aggregate)?,
-            group_at: vec![NONE; places.count()],
-            place_of: Vec::new(),
-            place_of_row: Vec::new(),
-            group_of_row: Vec::new(),
+impl Rows {
+    fn at(places: &Places, aggregate: &AggregateExec) -> Result<Self> {
+        Ok(if Aggregate::counts_rows(aggregate) {
+            Self::Counted(Histogram::new(places))
+        } else {
+            Self::Placed(PlaceTable::new(places, Aggregate::all(aggregate)?))
         })
     }
-
-    /// Finds every row's group; false if a value has no place.
-    fn find_groups(&mut self, keys: &[ArrayRef], rows: usize) -> Result<bool> {
-        if !self.places.find(keys, rows, &mut self.place_of_row)? {
-            return Ok(false);
-        }
-        self.group_of_row.clear();
-        for place in &self.place_of_row {
-            let group = &mut self.group_at[*place as usize];
-            if *group == NONE {
-                *group = self.place_of.len() as u32;
-                self.place_of.push(*place);
-            }
-            self.group_of_row.push(*group as usize);
-        }
-        Ok(true)
-    }
 }
 
-impl GroupTable for Table {
-    /// Adds rows. If a key has more values than was thought, the rows come back as groups of their own.
+impl GroupTable for Dense {
     fn push(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
         let rows = batch.num_rows();
+        if rows == 0 {
+            return Ok(None);
+        }
         let keys = self.keys.iter().map(|key| key.evaluate(batch)?.into_array(rows)).collect::<Result<Vec<_>>>()?;
-        if !self.find_groups(&keys, rows)? {
-            let mut columns = keys;
-            for aggregate in &self.aggregates {
-                columns.extend(aggregate.convert(batch)?);
+        if let Rows::Hashed(table) = &mut self.rows {
+            return table.push(keys, batch, &self.aggregate.schema());
+        }
+        if self.count(&keys, batch)? {
+            return Ok(None);
+        }
+        let so_far = self.shrink()?;
+        match self.places.wider(&keys) {
+            Some(wider) => {
+                self.rows = Rows::at(&wider, &self.aggregate)?;
+                self.places = wider;
+                if !self.count(&keys, batch)? {
+                    return internal_err!("a table that was made for a batch has no place for it");
+                }
             }
-            return Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?));
+            None => {
+                let schema = self.aggregate.schema();
+                let mut table = HashTable::new(&schema, keys.len(), Aggregate::all(&self.aggregate)?)?;
+                // It hands nothing on so soon.
+                table.push(keys, batch, &schema)?;
+                self.rows = Rows::Hashed(table);
+            }
         }
-        for aggregate in &mut self.aggregates {
-            let groups = Groups::OfRows(&self.group_of_row);
-            aggregate.update(batch, groups, &self.group_of_row, self.place_of.len())?;
-        }
-        Ok(None)
+        Ok(so_far)
     }
 
     fn shrink(&mut self) -> Result<Option<RecordBatch>> {
         // The second stage adds up parts of a group, and can leave its groups on disk.
-        let groups = self.finish()?;
-        self.group_at.fill(NONE);
-        self.place_of.clear();
-        Ok(groups)
-    }
-
-    fn size(&self) -> usize {
-        let aggregates: usize = self.aggregates.iter().map(Aggregate::size).sum();
-        let places = self.group_at.capacity() + self.place_of.capacity() + self.place_of_row.capacity();
-        aggregates + places * size_of::<u32>() + self.group_of_row.capacity() * size_of::<usize>()
+        let schema = self.aggregate.schema();
+        match &mut self.rows {
+            Rows::Counted(table) => table.take(&schema),
+            Rows::Placed(table) => table.take(&schema),
+            Rows::Hashed(table) => table.take(&schema),
+        }
     }
 
     fn finish(&mut self) -> Result<Option<RecordBatch>> {
-        if self.place_of.is_empty() {
-            return Ok(None);
+        self.shrink()
+    }
+
+    fn size(&self) -> usize {
+        match &self.rows {
+            Rows::Counted(table) => table.size(),
+            Rows::Placed(table) => table.size(),
+            Rows::Hashed(table) => table.size(),
         }
-        let mut columns = self.places.keys_at(&self.place_of, &self.schema);
-        for aggregate in &mut self.aggregates {
-            columns.extend(aggregate.accumulator().state(EmitTo::All)?);
+    }
+}
+
+impl Dense {
+    /// Adds rows whose keys have places; false, and nothing done, if one has none.
+    fn count(&mut self, keys: &[ArrayRef], batch: &RecordBatch) -> Result<bool> {
+        match &mut self.rows {
+            Rows::Counted(table) => Ok(table.push(keys, batch.num_rows())),
+            Rows::Placed(table) => table.push(keys, batch),
+            Rows::Hashed(_) => Ok(false),
         }
-        Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{AsArray, BooleanArray, Int64Array, UInt8Array};
-    use arrow::datatypes::{Field, Int64Type, Schema, UInt8Type};
+    use std::collections::BTreeMap;
+
+    use arrow::array::{AsArray, BooleanArray, Int32Array, Int64Array};
+    use arrow::datatypes::Int64Type;
+    use arrow::util::display::array_value_to_string;
+    use datafusion::functions_aggregate::count::count_udaf;
     use datafusion::functions_aggregate::sum::sum_udaf;
     use datafusion::physical_expr::aggregate::AggregateExprBuilder;
-    use datafusion::physical_expr::expressions::col;
+    use datafusion::physical_expr::expressions::{col, lit};
     use datafusion::physical_plan::aggregates::PhysicalGroupBy;
     use datafusion::physical_plan::empty::EmptyExec;
 
     use super::*;
 
-    #[test]
-    fn values_beyond_the_statistics_are_groups_of_their_own() {
-        let schema: SchemaRef = Arc::new(Schema::new(vec![
-            Field::new("k", DataType::UInt8, false),
-            Field::new("b", DataType::Boolean, false),
-            Field::new("v", DataType::Int64, false),
-        ]));
-        let batch = |k: Vec<u8>, b: Vec<bool>, v: Vec<i64>| {
-            let columns: Vec<ArrayRef> =
-                vec![Arc::new(UInt8Array::from(k)), Arc::new(BooleanArray::from(b)), Arc::new(Int64Array::from(v))];
-            RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
+    /// Sums of `v` by keys, of batches pushed one after the other, added up as the second stage does; and how many times
+    /// groups were handed out before the end.
+    fn sums(batches: &[RecordBatch], keys: &[&str], counted: bool) -> (BTreeMap<Vec<String>, i64>, usize) {
+        let schema = batches[0].schema();
+        let key = |name: &&str| (col(name, &schema).unwrap(), (*name).to_owned());
+        let of = |column: &str| col(column, &schema).unwrap();
+        let aggregate = if counted {
+            AggregateExprBuilder::new(count_udaf(), vec![lit(1i64)])
+        } else {
+            AggregateExprBuilder::new(sum_udaf(), vec![of("v")])
         };
-        let key = |name: &str| (col(name, &schema).unwrap(), name.to_owned());
-        let sum = AggregateExprBuilder::new(sum_udaf(), vec![col("v", &schema).unwrap()]);
-        let sum = sum.schema(Arc::clone(&schema)).alias("sum").build().unwrap();
         let aggregate = AggregateExec::try_new(
             AggregateMode::Partial,
-            PhysicalGroupBy::new_single(vec![key("k"), key("b")]),
-            vec![Arc::new(sum)],
+            PhysicalGroupBy::new_single(keys.iter().map(key).collect()),
+            vec![Arc::new(aggregate.schema(Arc::clone(&schema)).alias("sum").build().unwrap())],
             vec![None],
             Arc::new(EmptyExec::new(Arc::clone(&schema))),
             Arc::clone(&schema),
-        );
-        let mut table = Table::new(&aggregate.unwrap(), &Places::new(&[3, 2], 6).unwrap()).unwrap();
-        let rows = |batch: &RecordBatch| {
-            let (k, b) = (batch.column(0).as_primitive::<UInt8Type>(), batch.column(1).as_boolean());
-            let sums = batch.column(2).as_primitive::<Int64Type>();
-            (0..batch.num_rows()).map(|row| (k.value(row), b.value(row), sums.value(row))).collect::<Vec<_>>()
-        };
-        assert!(table.push(&batch(vec![2, 0, 2], vec![true, false, true], vec![1, 2, 3])).unwrap().is_none());
-        let beyond = table.push(&batch(vec![2, 9], vec![true, true], vec![10, 20])).unwrap().unwrap();
-        assert_eq!(rows(&beyond), [(2, true, 10), (9, true, 20)]);
-        assert!(table.push(&batch(vec![0, 1], vec![false, true], vec![100, 200])).unwrap().is_none());
-        let groups = table.shrink().unwrap().unwrap();
-        assert_eq!(rows(&groups), [(2, true, 4), (0, false, 102), (1, true, 200)]);
-        // What was handed out begins anew.
-        assert!(table.push(&batch(vec![1, 2], vec![true, true], vec![5, 6])).unwrap().is_none());
-        assert_eq!(rows(&table.finish().unwrap().unwrap()), [(1, true, 5), (2, true, 6)]);
+        )
+        .unwrap();
+        let mut groups = ByPlace::of(&aggregate).unwrap().unwrap().groups(&aggregate).unwrap();
+        let mut out: Vec<RecordBatch> = batches.iter().filter_map(|batch| groups.push(batch).unwrap()).collect();
+        let early = out.len();
+        out.extend(groups.finish().unwrap());
+        assert!(groups.finish().unwrap().is_none(), "what was handed out begins anew");
+        let mut sums = BTreeMap::new();
+        for batch in out {
+            let text = |row: usize| {
+                (0..keys.len()).map(|key| array_value_to_string(batch.column(key), row).unwrap()).collect::<Vec<_>>()
+            };
+            for row in 0..batch.num_rows() {
+                *sums.entry(text(row)).or_default() += batch.column(keys.len()).as_primitive::<Int64Type>().value(row);
+            }
+        }
+        (sums, early)
+    }
+
+    fn expected(batches: &[RecordBatch], keys: &[&str], counted: bool) -> BTreeMap<Vec<String>, i64> {
+        let mut sums = BTreeMap::new();
+        for batch in batches {
+            for row in 0..batch.num_rows() {
+                let text = |key: &&str| array_value_to_string(batch.column_by_name(key).unwrap(), row).unwrap();
+                let v = batch.column_by_name("v").unwrap().as_primitive::<Int64Type>().value(row);
+                *sums.entry(keys.iter().map(text).collect::<Vec<_>>()).or_default() += if counted { 1 } else { v };
+            }
+        }
+        sums
+    }
+
+    fn batch(k: Vec<Option<i32>>, seed: i64) -> RecordBatch {
+        let rows = k.len() as i64;
+        let columns: [(&str, ArrayRef, bool); 3] = [
+            ("k", Arc::new(Int32Array::from(k)), true),
+            ("b", Arc::new((0..rows).map(|i| Some(i * seed % 3 == 0)).collect::<BooleanArray>()), false),
+            ("v", Arc::new((0..rows).map(|i| Some(i * seed % 1000)).collect::<Int64Array>()), false),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+    }
+
+    #[test]
+    fn tables_grow_and_give_up_with_the_same_sums() {
+        let some = |range: std::ops::Range<i32>| range.map(Some).collect::<Vec<_>>();
+        let small = batch(some(10..60), 7);
+        let wider = batch(some(-100..200), 11);
+        let odd = batch(vec![Some(3), None, Some(3), None], 5);
+        let far = batch(vec![Some(i32::MIN), Some(i32::MAX), Some(10)], 13);
+        let cases: [(&[&RecordBatch], usize); 4] = [
+            (&[&small, &small], 0),
+            (&[&small, &wider, &small], 1),
+            (&[&small, &odd, &small], 1),
+            (&[&small, &wider, &far, &wider, &odd, &small], 2),
+        ];
+        for (batches, early) in cases {
+            let batches: Vec<RecordBatch> = batches.iter().map(|batch| (*batch).clone()).collect();
+            for counted in [false, true] {
+                for keys in [&["k"][..], &["k", "b"], &["b", "k"]] {
+                    let (sums, out) = sums(&batches, keys, counted);
+                    assert_eq!(sums, expected(&batches, keys, counted));
+                    assert_eq!(out, early, "{keys:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn groups_that_are_as_many_as_rows_are_handed_on() {
+        let scattered = |i: i32| Some(i.wrapping_mul(0x9E37_79B1_u32 as i32));
+        let batches: Vec<RecordBatch> =
+            (0..20).map(|part| batch((part * 8192..(part + 1) * 8192).map(scattered).collect(), 3)).collect();
+        for counted in [false, true] {
+            let (sums, early) = sums(&batches, &["k"], counted);
+            assert_eq!(sums, expected(&batches, &["k"], counted));
+            // All rows of the trial at once, and then batch by batch.
+            assert_eq!(early, 1 + 20 - 13);
+        }
     }
 }

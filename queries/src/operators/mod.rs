@@ -3,9 +3,12 @@
 //! Each is put into the plan by a rule, in place of an operator of DataFusion's that gives the same rows.
 
 mod dense_aggregate;
+mod floor;
 mod group_by;
+mod hash_table;
 mod histogram;
 mod lag;
+mod place_table;
 mod places;
 mod row_count;
 mod run_aggregate;
