@@ -16,12 +16,13 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
-use super::floor;
+use super::floor::Floor;
 use super::group_by::{Aggregate, GroupTable, Strategy};
 use super::hash_table::HashTable;
 use super::histogram::Histogram;
 use super::place_table::PlaceTable;
 use super::places::{Places, Values};
+use super::quick::quick;
 
 /// Taken by the first stage of a group-by whose keys are all whole numbers or booleans.
 #[derive(Clone)]
@@ -69,7 +70,12 @@ impl Strategy for ByPlace {
 
     fn groups(&self, aggregate: &AggregateExec) -> Result<Box<dyn GroupTable>> {
         let rows = Rows::at(&self.places, aggregate)?;
-        let keys = aggregate.group_expr().expr().iter().map(|(key, _)| floor::quicker(key)).collect();
+        let keys = aggregate
+            .group_expr()
+            .expr()
+            .iter()
+            .map(|(key, _)| quick::<Floor>(key).unwrap_or_else(|| Arc::clone(key)))
+            .collect();
         Ok(Box::new(Dense { aggregate: aggregate.clone(), keys, places: self.places.clone(), rows }))
     }
 }

@@ -3,42 +3,23 @@
 //! DataFusion floors by a call for each row, and casts in a second pass. A float becomes a whole number by cutting off, which
 //! is one instruction for several rows; what is below zero and was not whole is then one too great.
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type, Schema};
-use datafusion::common::{Result, internal_err};
-use datafusion::logical_expr::ColumnarValue;
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use datafusion::common::Result;
 use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr::expressions::CastExpr;
 use datafusion::physical_plan::PhysicalExpr;
 
+use super::quick::Way;
+
 /// The floor of a number, as a whole number.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Floor {
-    /// The cast.
-    expr: Arc<dyn PhysicalExpr>,
+#[derive(Debug)]
+pub(super) struct Floor {
     /// What is floored.
     number: Arc<dyn PhysicalExpr>,
     to: DataType,
-}
-
-/// A quicker form of an expression, if it is a floor that is cast.
-pub(super) fn quicker(expr: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
-    floor_of(expr).map_or_else(|| Arc::clone(expr), |floor| Arc::new(floor))
-}
-
-fn floor_of(expr: &Arc<dyn PhysicalExpr>) -> Option<Floor> {
-    let cast = expr.downcast_ref::<CastExpr>()?;
-    let to = cast.cast_type().clone();
-    let floor = cast.expr().downcast_ref::<ScalarFunctionExpr>().filter(|function| function.name() == "floor")?;
-    let [number] = floor.args() else { return None };
-    matches!(to, DataType::Int32 | DataType::Int64).then(|| Floor {
-        expr: Arc::clone(expr),
-        number: Arc::clone(number),
-        to,
-    })
 }
 
 /// The floors of numbers, of which each has to be within the type; none if one is not, or is null or NaN.
@@ -56,12 +37,21 @@ macro_rules! floors {
     }};
 }
 
-impl Floor {
-    fn of(&self, numbers: &ArrayRef) -> Option<ArrayRef> {
+impl Way for Floor {
+    fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
+        let cast = expr.downcast_ref::<CastExpr>()?;
+        let to = cast.cast_type().clone();
+        let floor = cast.expr().downcast_ref::<ScalarFunctionExpr>().filter(|function| function.name() == "floor")?;
+        let [number] = floor.args() else { return None };
+        matches!(to, DataType::Int32 | DataType::Int64).then(|| Self { number: Arc::clone(number), to })
+    }
+
+    fn compute(&self, batch: &RecordBatch) -> Result<Option<ArrayRef>> {
+        let numbers = self.number.evaluate(batch)?.into_array(batch.num_rows())?;
         if numbers.null_count() > 0 {
-            return None;
+            return Ok(None);
         }
-        match (numbers.data_type(), &self.to) {
+        Ok(match (numbers.data_type(), &self.to) {
             (DataType::Float32, DataType::Int32) => {
                 floors!(numbers.as_primitive::<Float32Type>(), f32, i32, Int32Array)
             }
@@ -72,49 +62,7 @@ impl Floor {
                 floors!(numbers.as_primitive::<Float64Type>(), f64, i64, Int64Array)
             }
             _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Floor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.expr.fmt(f)
-    }
-}
-
-impl PhysicalExpr for Floor {
-    fn data_type(&self, _: &Schema) -> Result<DataType> {
-        Ok(self.to.clone())
-    }
-
-    fn nullable(&self, schema: &Schema) -> Result<bool> {
-        self.expr.nullable(schema)
-    }
-
-    fn return_field(&self, schema: &Schema) -> Result<FieldRef> {
-        self.expr.return_field(schema)
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        let numbers = self.number.evaluate(batch)?.into_array(batch.num_rows())?;
-        match self.of(&numbers) {
-            Some(floors) => Ok(ColumnarValue::Array(floors)),
-            // Its errors and its nulls are DataFusion's.
-            None => self.expr.evaluate(batch),
-        }
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.expr]
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
-        let [expr] = children.as_slice() else { return internal_err!("a floor has one child") };
-        Ok(quicker(expr))
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.expr.fmt_sql(f)
+        })
     }
 }
 
@@ -125,6 +73,7 @@ mod tests {
     use datafusion::functions::math::floor;
     use datafusion::physical_expr::expressions::{cast, col};
 
+    use super::super::quick::quick;
     use super::*;
 
     fn check(numbers: ArrayRef, to: DataType) {
@@ -133,8 +82,7 @@ mod tests {
         let config = Arc::new(ConfigOptions::default());
         let floored = ScalarFunctionExpr::try_new(floor(), vec![col("x", &schema).unwrap()], &schema, config).unwrap();
         let expr = cast(Arc::new(floored), &schema, to).unwrap();
-        let quick = quicker(&expr);
-        assert!(quick.is::<Floor>());
+        let quick = quick::<Floor>(&expr).unwrap();
         let value = |expr: &Arc<dyn PhysicalExpr>| {
             expr.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows())).map_err(|e| e.to_string())
         };

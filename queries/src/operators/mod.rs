@@ -10,6 +10,7 @@ mod histogram;
 mod lag;
 mod place_table;
 mod places;
+mod quick;
 mod row_count;
 mod run_aggregate;
 mod small_conditions;

@@ -4,22 +4,22 @@
 //! them from every column before it goes on. That pays where a term is dear. Buttons are bitmaps and buckets are bytes: a
 //! term costs less than a copy of anything, so here all are evaluated over all rows.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, Buffer};
-use arrow::datatypes::{DataType, FieldRef, Schema, UInt8Type};
+use arrow::datatypes::UInt8Type;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, ScalarValue, internal_err};
-use datafusion::logical_expr::{ColumnarValue, Operator};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal, NotExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+
+use super::quick::{Way, quick};
 
 /// A condition that is never null, by the numbers of its columns.
 #[derive(Clone, Debug)]
@@ -36,15 +36,15 @@ enum Condition {
 
 impl Condition {
     /// None for what is not made of buttons and buckets alone.
-    fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
+    fn parse(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
         if let Some(column) = expr.downcast_ref::<Column>() {
             return Some(Self::Is(column.index()));
         }
         if let Some(not) = expr.downcast_ref::<NotExpr>() {
-            return Some(Self::Not(Box::new(Self::of(not.arg())?)));
+            return Some(Self::Not(Box::new(Self::parse(not.arg())?)));
         }
         let binary = expr.downcast_ref::<BinaryExpr>()?;
-        let both = || Some(vec![Self::of(binary.left())?, Self::of(binary.right())?]);
+        let both = || Some(vec![Self::parse(binary.left())?, Self::parse(binary.right())?]);
         match binary.op() {
             Operator::And => Some(Self::All(both()?)),
             Operator::Or => Some(Self::Any(both()?)),
@@ -121,79 +121,21 @@ fn bits(bytes: &[u8], test: impl Fn(u8) -> bool) -> BooleanBuffer {
     BooleanBuffer::new(Buffer::from_vec(words), 0, bytes.len())
 }
 
-/// An expression of DataFusion's and the same as a [`Condition`].
-#[derive(Clone, Debug)]
-struct SmallCondition {
-    expr: Arc<dyn PhysicalExpr>,
-    condition: Condition,
-}
-
-impl PartialEq for SmallCondition {
-    fn eq(&self, other: &Self) -> bool {
-        self.expr.eq(&other.expr)
-    }
-}
-
-impl Eq for SmallCondition {}
-
-impl Hash for SmallCondition {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.expr.hash(state);
-    }
-}
-
-impl fmt::Display for SmallCondition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.expr.fmt(f)
-    }
-}
-
-impl PhysicalExpr for SmallCondition {
-    fn data_type(&self, _: &Schema) -> Result<DataType> {
-        Ok(DataType::Boolean)
+impl Way for Condition {
+    fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
+        // A column alone is there already.
+        if expr.is::<Column>() { None } else { Self::parse(expr) }
     }
 
-    fn nullable(&self, schema: &Schema) -> Result<bool> {
-        self.expr.nullable(schema)
+    fn compute(&self, batch: &RecordBatch) -> Result<Option<ArrayRef>> {
+        Ok(self.rows(batch).map(|rows| Arc::new(BooleanArray::new(rows, None)) as ArrayRef))
     }
-
-    fn return_field(&self, schema: &Schema) -> Result<FieldRef> {
-        self.expr.return_field(schema)
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        match self.condition.rows(batch) {
-            Some(rows) => Ok(ColumnarValue::Array(Arc::new(BooleanArray::new(rows, None)))),
-            None => self.expr.evaluate(batch),
-        }
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.expr]
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
-        let [expr] = children.as_slice() else { return internal_err!("a condition has one child") };
-        Ok(small(expr).unwrap_or_else(|| Arc::clone(expr)))
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.expr.fmt_sql(f)
-    }
-}
-
-/// A condition that is more than a column.
-fn small(expr: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
-    if expr.is::<Column>() {
-        return None;
-    }
-    Some(Arc::new(SmallCondition { condition: Condition::of(expr)?, expr: Arc::clone(expr) }))
 }
 
 /// An expression whose conditions are evaluated as bitmaps, wherever they stand in it.
 fn rewrite(expr: &Arc<dyn PhysicalExpr>) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
     Arc::clone(expr).transform_down(|node| {
-        Ok(match small(&node) {
+        Ok(match quick::<Condition>(&node) {
             // What it is made of stays as it is.
             Some(condition) => Transformed::new(condition, true, TreeNodeRecursion::Jump),
             None => Transformed::no(node),
@@ -256,8 +198,8 @@ fn rewrite_aggregate(aggregate: &AggregateExec) -> Result<Option<AggregateExec>>
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, UInt8Array};
-    use arrow::datatypes::Field;
+    use arrow::array::UInt8Array;
+    use arrow::datatypes::{DataType, Field, Schema};
     use datafusion::physical_expr::expressions::{binary, col, lit, not};
 
     use super::*;
@@ -292,7 +234,8 @@ mod tests {
                 all.push(join(not(either).unwrap(), Operator::And, compare("left_x", Operator::Lt, 9)));
             }
             for expr in all {
-                let small = small(&expr).unwrap_or_else(|| panic!("{expr} is a condition on small values"));
+                let small =
+                    quick::<Condition>(&expr).unwrap_or_else(|| panic!("{expr} is a condition on small values"));
                 let rows = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(&batch).unwrap().into_array(203).unwrap();
                 assert_eq!(&rows(&small), &rows(&expr), "{expr}, nulls: {nullable}");
             }
@@ -306,10 +249,10 @@ mod tests {
         let compare = |name: &str, value: Arc<dyn PhysicalExpr>| {
             binary(col(name, &schema).unwrap(), Operator::Lt, value, &schema).unwrap()
         };
-        assert!(small(&compare("x", lit(1f32))).is_none());
-        assert!(small(&compare("k", lit(ScalarValue::UInt8(None)))).is_none());
-        assert!(small(&compare("k", lit(255u8))).is_some());
+        assert!(quick::<Condition>(&compare("x", lit(1f32))).is_none());
+        assert!(quick::<Condition>(&compare("k", lit(ScalarValue::UInt8(None)))).is_none());
+        assert!(quick::<Condition>(&compare("k", lit(255u8))).is_some());
         let above_all = binary(col("k", &schema).unwrap(), Operator::Gt, lit(255u8), &schema).unwrap();
-        assert!(small(&above_all).is_none());
+        assert!(quick::<Condition>(&above_all).is_none());
     }
 }
