@@ -19,8 +19,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod buckets;
 #[cfg(test)]
 mod differential;
+mod environment;
 mod error;
 mod files;
 pub mod functions;
