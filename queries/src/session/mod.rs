@@ -425,10 +425,13 @@ impl Session {
             let plan = state.statement_to_plan(statement).await?;
             read_only.verify_plan(&plan)?;
             let plan = state.create_physical_plan(&plan).await?;
-            match cluster {
-                Some(cluster) => cluster.run(plan, state.config()),
-                None => Ok(plan),
+            let Some(cluster) = cluster else { return Ok(plan) };
+            let sent = cluster.run(Arc::clone(&plan), state.config())?;
+            if !Arc::ptr_eq(&sent, &plan) {
+                return Ok(sent);
             }
+            // It runs here after all, and our operators belong into it.
+            operators::rules().iter().try_fold(plan, |plan, rule| rule.optimize(plan, state.config_options()))
         });
         self.block(sql, None, async { planned.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))? })
     }
