@@ -30,6 +30,7 @@ pub mod library;
 mod operators;
 mod output;
 mod params;
+mod recursion;
 pub mod remote;
 mod resident;
 mod rules;

@@ -31,6 +31,7 @@ use crate::functions::{self, Manual};
 use crate::operators;
 use crate::output::{AtomicParquet, plain_schema};
 use crate::params::Params;
+use crate::recursion::RecursionToTheRight;
 use crate::remote::Cluster;
 use crate::resident::Ceiling;
 use crate::rules::{CountConditions, PackedButtons};
@@ -135,7 +136,8 @@ impl Session {
             .with_runtime_env(environment)
             .with_default_features()
             .with_analyzer_rule(Arc::new(CountConditions::new()))
-            .with_analyzer_rule(Arc::new(PackedButtons));
+            .with_analyzer_rule(Arc::new(PackedButtons))
+            .with_physical_optimizer_rule(Arc::new(RecursionToTheRight));
         // Other machines put our operators into their share of a plan.
         if options.cluster.is_none() {
             state = operators::rules().into_iter().fold(state, SessionStateBuilder::with_physical_optimizer_rule);
