@@ -125,7 +125,8 @@ impl Asked<'_> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // For whom a file usually is: a temporary one is for its owner alone.
         let usual = Permissions::from_mode(0o666);
-        let file = tempfile::Builder::new().prefix(".tmp-").permissions(usual).tempfile_in(folder).with_context(about)?;
+        let file =
+            tempfile::Builder::new().prefix(".tmp-").permissions(usual).tempfile_in(folder).with_context(about)?;
         let mut out = std::io::BufWriter::new(file);
         // How many rows are shown on a screen is no matter here.
         let answered = Asked { rows: None, ..*self }.print(&mut out)?;
