@@ -151,7 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let session = Session::new(&SessionOptions { threads: Some(1), ..SessionOptions::default() }).unwrap();
         let (params, raw) = (Params::new(), RawFrames::default());
-        let sql = "select value as number from generate_series(1001, 1005) order by 1";
+        let sql = "select * from (values (1001), (1002), (1003), (1004), (1005)) as v(number) order by 1";
         let asked =
             |format| Asked { session: &session, sql, params: &params, format, raw: &raw, images: None, rows: Some(2) };
         let mut shown = Vec::new();
