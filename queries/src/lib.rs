@@ -19,8 +19,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod buckets;
 #[cfg(test)]
 mod differential;
+mod environment;
 mod episodes;
 mod error;
 mod files;
@@ -29,6 +31,7 @@ pub mod library;
 mod operators;
 mod output;
 mod params;
+mod recursion;
 pub mod remote;
 mod resident;
 mod rules;

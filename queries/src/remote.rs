@@ -11,6 +11,7 @@
 //! episodes that the session saw.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
@@ -24,6 +25,7 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use playhouse_schemas::StepIndex;
 
+use crate::environment;
 use crate::operators;
 pub use crate::steps::SentStepsExec;
 use crate::steps::StepsExec;
@@ -48,6 +50,19 @@ pub struct ClusterFailure(pub String);
 impl From<ClusterFailure> for DataFusionError {
     fn from(failure: ClusterFailure) -> Self {
         Self::External(Box::new(failure))
+    }
+}
+
+/// What plans run in on every machine: files and buckets by their names, spilled rows in `folder`; temporary ones where none is
+/// given. Settings of buckets come from the environment of the process.
+///
+/// # Errors
+/// If the folder cannot be used.
+pub fn runtime(folder: Option<&Path>) -> Result<Arc<RuntimeEnv>> {
+    let runtime = environment::runtime();
+    match folder {
+        Some(folder) => runtime.with_temp_file_path(folder).build_arc(),
+        None => runtime.build_arc(),
     }
 }
 

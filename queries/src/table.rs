@@ -31,6 +31,7 @@ use object_store::ObjectMeta;
 use parquet::arrow::arrow_reader::RowSelection;
 use playhouse_schemas::storage::{bucket_of, describe, explain, is_local};
 
+use crate::buckets::object_name;
 use crate::error::{Error, Result, store_error};
 
 /// A file's number, and ranges of its rows, ascending and apart.
@@ -63,17 +64,16 @@ impl ParquetTable {
             None => None,
         };
         let at_once = if bucket.is_some() { AT_ONCE } else { 1 };
+        let mut metas = describe(paths).map_err(Error::of_file)?;
         let internal = |e: DataFusionError| Error::Internal(e.to_string());
         let url = match bucket {
             None => ObjectStoreUrl::local_filesystem(),
             Some(bucket) => {
-                let url = ObjectStoreUrl::parse(bucket.url).map_err(internal)?;
-                state.runtime_env().register_object_store(url.as_ref(), bucket.store);
-                url
+                metas.iter_mut().for_each(|meta| meta.location = object_name(&bucket.url, &meta.location));
+                ObjectStoreUrl::parse(bucket.url).map_err(internal)?
             }
         };
         let store = &state.runtime_env().object_store(&url).map_err(internal)?;
-        let metas = describe(paths).map_err(Error::of_file)?;
         let infer = async |(path, meta): (&PathBuf, &ObjectMeta)| {
             let found = format.infer_schema(state, store, std::slice::from_ref(meta)).await;
             let found = found.map_err(|e| unreadable(path, &e))?;

@@ -6,6 +6,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use parquet::file::reader::Length;
+
 use crate::dataset::Dataset;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
@@ -87,6 +89,20 @@ fn sized(files: &[PathBuf]) -> Result<Vec<Sized>> {
     Ok(files.iter().zip(sizes).map(|(path, found)| Sized { path: path.clone(), bytes: found.size }).collect())
 }
 
+/// Whether two files hold the same bytes.
+fn same(one: &Path, other: &Path) -> Result<bool> {
+    let (a, b) = (Source::at(one)?, Source::at(other)?);
+    if a.len() != b.len() {
+        return Ok(false);
+    }
+    for (a, b) in a.pieces().zip(b.pieces()) {
+        if a.map_err(|e| Error::io(one, "read", e))? != b.map_err(|e| Error::io(other, "read", e))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A copy under way.
 struct Copy<'a> {
     to: &'a Path,
@@ -136,18 +152,18 @@ impl Copy<'_> {
     }
 
     fn fetch(&mut self, files: &[Sized], temp: &str) -> Result<()> {
-        for file in files {
-            let place = self.place(file, temp);
-            let mut writer = self.disk.create(&place).map_err(|e| Error::io(&place, "create", e))?;
-            for piece in Source::at(&file.path)?.pieces() {
-                let piece = piece.map_err(|e| Error::io(&file.path, "read", e))?;
-                writer.write_all(&piece).map_err(|e| Error::io(&place, "write", e))?;
-                self.copied.bytes += piece.len() as u64;
-                self.tell(piece.len() as u64)?;
-            }
-            writer.sync().map_err(|e| Error::io(&place, "flush", e))?;
+        files.iter().try_for_each(|file| self.fetch_to(file, &self.place(file, temp)))
+    }
+
+    fn fetch_to(&mut self, file: &Sized, place: &Path) -> Result<()> {
+        let mut writer = self.disk.create(place).map_err(|e| Error::io(place, "create", e))?;
+        for piece in Source::at(&file.path)?.pieces() {
+            let piece = piece.map_err(|e| Error::io(&file.path, "read", e))?;
+            writer.write_all(&piece).map_err(|e| Error::io(place, "write", e))?;
+            self.copied.bytes += piece.len() as u64;
+            self.tell(piece.len() as u64)?;
         }
-        Ok(())
+        writer.sync().map_err(|e| Error::io(place, "flush", e))
     }
 
     fn publish(&self, files: &[Sized], temp: &str, index: &Path) -> Result<()> {
@@ -171,20 +187,26 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Copies a file that is no part, unless one of its size is there.
+    /// Copies a file that is no part, unless it is there: sidecars are written again, and the new one may be of the same size.
     fn sidecar(&mut self, file: &Sized) -> Result<()> {
         let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let target = self.place(file, name);
-        if storage::exists(&target)? && describe(std::slice::from_ref(&target))?[0].size == file.bytes {
+        if storage::exists(&target)? && same(&file.path, &target)? {
             return self.tell(file.bytes);
         }
         let folder = target.parent().unwrap_or(self.to);
         if storage::is_local(folder) {
             std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", e))?;
         }
-        let temp = part::temp_name(name);
-        self.fetch(std::slice::from_ref(file), &temp)?;
-        self.disk.rename(&self.place(file, &temp), &target).map_err(|e| Error::io(&target, "rename into place", e))
+        let temp = self.place(file, &part::temp_name(name));
+        let publish = || self.disk.rename(&temp, &target).and_then(|()| self.disk.sync_folder(folder));
+        let fetched = self.fetch_to(file, &temp);
+        let result = fetched.and_then(|()| publish().map_err(|e| Error::io(&target, "rename into place", e)));
+        if result.is_err() {
+            // Gone where it was published; else the error is what is told.
+            let _ = self.disk.remove(&temp);
+        }
+        result
     }
 
     fn tell(&mut self, bytes: u64) -> Result<()> {

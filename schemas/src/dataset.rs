@@ -35,29 +35,29 @@ impl Dataset {
     /// for a broken spec, [`Error::ReadOnly`] and the other errors of a disk.
     pub fn create(root: &Path, spec: &DatasetSpec) -> Result<Self> {
         spec.check()?;
-        // A bucket has no folders.
-        let folders = if is_local(root) { &Table::COMMIT_ORDER[..] } else { &[] };
-        for &table in folders {
-            if table != Table::Frames || spec.frames.is_some() {
-                let folder = root.join(table.name());
-                fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, "create", e))?;
-            }
-        }
-        if is_local(root) {
-            LocalDisk.sync_folder(root).map_err(|e| Error::io(root, "flush", e))?;
-        }
-        match Self::open(root) {
-            Err(Error::NoDataset { .. }) => Ok(Self::with(root, spec.clone())),
+        // Looked at first: what is refused is left as it was.
+        let dataset = match Self::open(root) {
+            Err(Error::NoDataset { .. }) => Self::with(root, spec.clone()),
             Ok(existing) => match existing.spec.difference(spec) {
-                None => Ok(existing),
+                None => existing,
                 Some(difference) => {
                     let reason =
                         format!("what it holds and what is to be written differ in {difference}; use another folder");
-                    Err(Error::conflict(root, reason))
+                    return Err(Error::conflict(root, reason));
                 }
             },
-            Err(e) => Err(e),
+            Err(e) => return Err(e),
+        };
+        // A bucket has no folders.
+        if is_local(root) {
+            let tables = Table::COMMIT_ORDER.into_iter();
+            for table in tables.filter(|table| *table != Table::Frames || spec.frames.is_some()) {
+                let folder = root.join(table.name());
+                fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, "create", e))?;
+            }
+            LocalDisk.sync_folder(root).map_err(|e| Error::io(root, "flush", e))?;
         }
+        Ok(dataset)
     }
 
     /// Opens a dataset that holds at least one episode.

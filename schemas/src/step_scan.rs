@@ -38,6 +38,8 @@ pub struct StepScan {
     others: Option<Batches>,
     /// Rows not read yet, ascending and apart.
     rows: VecDeque<Range<u64>>,
+    /// Places among the columns, and the flag that is wanted there.
+    wanted: Vec<(usize, bool)>,
     batch_rows: usize,
     counters: Arc<Counters>,
 }
@@ -134,7 +136,48 @@ impl StepScan {
             let ranges: Vec<Range<u64>> = rows.iter().cloned().collect();
             Some(Box::new(file.select(source, &ranges, Some(&others), batch_rows)?))
         };
-        Ok(Self { index: index.clone(), part, schema, columns: made, packed, others, rows, batch_rows, counters })
+        let wanted = Vec::new();
+        Ok(Self {
+            index: index.clone(),
+            part,
+            schema,
+            columns: made,
+            packed,
+            others,
+            rows,
+            wanted,
+            batch_rows,
+            counters,
+        })
+    }
+
+    /// Leaves batches out in which no row has all of the flags `wanted`: pairs of a column's place among the columns, and what
+    /// it is to be. Of the other columns, their pages are then not read. Places of columns that are no flags, or are not read
+    /// as such, are ignored.
+    #[must_use]
+    pub fn where_flags(mut self, wanted: &[(usize, bool)]) -> Self {
+        // What the parquet crate decodes has to be asked for all rows.
+        if self.others.is_none() {
+            let is_flag = |(place, _): &&(usize, bool)| matches!(self.columns.get(*place), Some(Column::Flag(_)));
+            self.wanted = wanted.iter().filter(is_flag).copied().collect();
+        }
+        self
+    }
+
+    /// Whether a row has all of the flags that are wanted.
+    fn has_wanted(&mut self, rows: &[Range<u64>]) -> Result<bool> {
+        let mut all: Option<BooleanBuffer> = None;
+        for (place, down) in &self.wanted {
+            let Some(Column::Flag(reader)) = self.columns.get_mut(*place) else { continue };
+            let flags = reader.read(rows)?;
+            let flags = if *down { flags } else { !&flags };
+            let both = all.as_ref().map_or(flags.clone(), |all| all & &flags);
+            if both.count_set_bits() == 0 {
+                return Ok(false);
+            }
+            all = Some(both);
+        }
+        Ok(true)
     }
 
     /// The columns of every batch.
@@ -214,8 +257,17 @@ impl Iterator for StepScan {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rows = self.take();
-        if rows.is_empty() { None } else { Some(self.batch(&rows)) }
+        loop {
+            let rows = self.take();
+            if rows.is_empty() {
+                return None;
+            }
+            match self.has_wanted(&rows) {
+                Ok(true) => return Some(self.batch(&rows)),
+                Ok(false) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 }
 

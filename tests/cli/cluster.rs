@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::house::House;
+use super::house::{House, Ran};
+use crate::s3_server::S3Server;
 
 /// Processes that end with the test.
 struct Cluster {
@@ -12,23 +13,34 @@ struct Cluster {
     processes: Vec<Child>,
 }
 
+/// Variables of a process.
+type Settings<'a> = &'a [(&'static str, String)];
+
 impl Cluster {
     /// A scheduler, and two executors of one slot each.
     fn start(house: &House) -> Self {
+        Self::start_with(house, &[])
+    }
+
+    /// The same; these settings are the executors' alone.
+    fn start_with(house: &House, settings: Settings) -> Self {
         let mut cluster = Self { scheduler: String::new(), processes: Vec::new() };
-        let said = cluster.add(house, &["cluster", "scheduler", "--bind", "127.0.0.1:0", "--patience", "3"]);
+        let said = cluster.add(house, &["cluster", "scheduler", "--bind", "127.0.0.1:0", "--patience", "3"], &[]);
         cluster.scheduler = said.strip_prefix("scheduler at ").unwrap().to_owned();
         for _ in 0..2 {
             let scheduler = cluster.scheduler.clone();
-            let said = cluster.add(house, &["cluster", "executor", "--scheduler", &scheduler, "--threads", "1"]);
+            let executor = ["cluster", "executor", "--scheduler", &scheduler, "--threads", "1"];
+            let said = cluster.add(house, &executor, settings);
             assert!(said.starts_with("executor at 127.0.0.1:") && said.ends_with(", 1 slots"), "{said}");
         }
         cluster
     }
 
     /// Starts a process, and returns the line that it says first.
-    fn add(&mut self, house: &House, arguments: &[&str]) -> String {
-        let mut process = house.command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    fn add(&mut self, house: &House, arguments: &[&str], settings: Settings) -> String {
+        let mut command = house.command(arguments);
+        command.envs(settings.iter().cloned()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().unwrap();
         let mut said = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut said).unwrap();
         self.processes.push(process);
@@ -118,6 +130,44 @@ expect = ["select * from total where a < 0"]
         let here = house.path("alone/small").join(stage).join(there.file_name().unwrap());
         let table = |folder: &std::path::Path| std::fs::read(folder.join("table.parquet")).unwrap();
         assert_eq!(table(there), table(&here), "{stage}");
+    }
+}
+
+#[test]
+fn a_dataset_in_a_bucket_is_read_by_the_executors() {
+    let (house, server) = (House::new(), S3Server::start());
+    house.ok(&["record", "play", "--episodes", "6", "--frames", "jpeg", "--seed", "3", "-q"]);
+    server.put_folder(&house.path("play"), "some/play");
+    let url = server.url("some/play");
+    let ask = |sql: &str, cluster: &Cluster| {
+        let arguments = ["sql", sql, "--dataset", &url, "--cluster", &cluster.scheduler, "--format", "csv"];
+        Ran::of(house.command(&arguments).envs(server.environment()).output().unwrap())
+    };
+    let cluster = Cluster::start_with(&house, &server.environment());
+    for sql in [
+        // By the index of episodes, by the statistics of pages, and tables without an index.
+        "select left_x, count(*) as n, sum(t) as t from steps where a or b group by left_x order by left_x",
+        "select count(*) as n from steps where pos_z > 1.5 and t < 40",
+        "select outcome, count(*) as n from episodes group by outcome order by outcome",
+        "select outcome, sum(length(encode(image['bytes'], 'hex'))) as digits from frames join episodes \
+         using (episode_id) where t < 4 group by outcome order by outcome",
+    ] {
+        let here = house.ok(&["sql", sql, "--dataset", "play", "--format", "csv"]).out;
+        server.asked();
+        let there = ask(sql, &cluster);
+        assert_eq!(there.out, here, "{sql}\n{}", there.err);
+        assert!(server.asked()["GetObject"] > 0);
+    }
+    // Executors that may not read it say so.
+    let mut settings = server.environment().to_vec();
+    settings.retain(|(name, _)| !name.contains("KEY"));
+    let strangers = Cluster::start_with(&house, &settings);
+    for sql in ["select sum(t) from steps", "select sum(num_steps) from episodes where outcome <> 'x'"] {
+        let ran = ask(sql, &strangers);
+        assert_eq!(ran.status, 1, "{sql}: {}", ran.out);
+        for words in ["s3://gameplay", "AWS_ACCESS_KEY_ID"] {
+            assert!(ran.err.contains(words), "{sql} should say {words:?}: {}", ran.err);
+        }
     }
 }
 

@@ -104,6 +104,7 @@ fn hostile_questions_end_with_the_limit_and_what_to_do() {
         "select * from steps p cross join steps q",
         "select array_agg(p.pos_x * q.pos_x) from steps p cross join steps q",
         "with recursive r(s) as (select 'x' union all select s || s from r) select max(length(s)) from r",
+        "with recursive r(n) as (select 1 union all select n from r cross join (values (1), (2)) as two) select count(*) from r",
         "select length(repeat('x', 2000000000))",
         "select max(length(repeat('x', t * 1000))) from steps",
         "select cardinality(range(0, 100000000000))",

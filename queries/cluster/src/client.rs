@@ -9,16 +9,13 @@ use ballista_core::config::BALLISTA_CLIENT_IO_RETRY_WAIT_TIME_MS;
 use ballista_core::extension::SessionConfigExt;
 use ballista_core::serde::protobuf::KeyValuePair;
 use datafusion::common::Result as EngineResult;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::analyze::AnalyzeExec;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 use datafusion::prelude::SessionConfig;
 use futures::{TryStreamExt, stream};
@@ -29,6 +26,7 @@ use crate::codec::Codec;
 use crate::cut::can_be_cut;
 use crate::error::{Error, Result};
 use crate::job::{Query, answer};
+use crate::leaf::{leaf, properties};
 use crate::whole::WholeExec;
 
 /// How long a scheduler has to answer.
@@ -110,12 +108,6 @@ impl Cluster for Client {
         let Ok(encoded) = self.codec.encode(sent) else { return Ok(plan) };
         let entries = config.options().entries().into_iter();
         let settings = entries.map(|entry| KeyValuePair { key: entry.key, value: entry.value }).collect();
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(plan.schema()),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
         Ok(Arc::new(ClusterExec {
             query: Query {
                 scheduler: Arc::clone(&self.address),
@@ -123,7 +115,7 @@ impl Cluster for Client {
                 plan: encoded.into(),
                 settings,
             },
-            properties: Arc::new(properties),
+            properties: properties(plan.schema()),
             metrics: ExecutionPlanMetricsSet::new(),
         }))
     }
@@ -154,28 +146,7 @@ impl fmt::Debug for ClusterExec {
 }
 
 impl ExecutionPlan for ClusterExec {
-    fn name(&self) -> &'static str {
-        "ClusterExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    leaf!("ClusterExec");
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())

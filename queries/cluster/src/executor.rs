@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ballista_core::extension::SessionConfigExt;
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
-use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::common::DataFusionError;
 use datafusion::prelude::SessionConfig;
 use playhouse_queries::remote;
 use tempfile::TempDir;
@@ -76,7 +76,9 @@ impl Executor {
                 (folder.path().to_string_lossy().into_owned(), Some(folder))
             }
         };
-        let known = remote::state(SessionConfig::new(), Arc::new(RuntimeEnv::default()));
+        let internal = |e: DataFusionError| Error::Internal(e.to_string());
+        let known = remote::state(SessionConfig::new(), remote::runtime(None).map_err(internal)?);
+        let spilled = PathBuf::from(&path);
         let config = ExecutorProcessConfig {
             bind_host: ip.to_string(),
             external_host: Some(advertised(options.bind, options.advertise.as_deref())?),
@@ -93,6 +95,7 @@ impl Executor {
             grpc_max_encoding_message_size: MESSAGE as u32,
             override_execution_engine: Some(Arc::new(Engine::default())),
             override_function_registry: Some(Arc::new(BallistaFunctionRegistry::from(&known))),
+            override_runtime_producer: Some(Arc::new(move |_| remote::runtime(Some(&spilled)))),
             override_config_producer: Some(Arc::new(SessionConfig::new_with_ballista)),
             override_physical_codec: Some(Arc::new(Codec::default())),
             ..ExecutorProcessConfig::default()

@@ -28,6 +28,7 @@ mod error;
 mod executor;
 mod failure;
 mod job;
+mod leaf;
 mod scheduler;
 mod whole;
 

@@ -8,7 +8,6 @@ use ballista_core::extension::SessionConfigExt;
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use playhouse_queries::remote;
@@ -65,9 +64,7 @@ impl Scheduler {
             grpc_server_max_encoding_message_size: MESSAGE as u32,
             grpc_client_max_message_size: MESSAGE as u32,
             override_config_producer: Some(Arc::new(SessionConfig::new_with_ballista)),
-            override_session_builder: Some(Arc::new(|config| {
-                Ok(remote::state(config, Arc::new(RuntimeEnv::default())))
-            })),
+            override_session_builder: Some(Arc::new(|config| Ok(remote::state(config, remote::runtime(None)?)))),
             override_physical_codec: Some(Arc::new(Codec::default())),
             ..SchedulerConfig::default()
         };

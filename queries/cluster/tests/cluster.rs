@@ -172,6 +172,16 @@ fn errors_are_the_querys_own() {
 }
 
 #[test]
+fn what_runs_here_after_all_has_our_operators() {
+    let folder = tempfile::tempdir().unwrap();
+    statements::dataset(folder.path());
+    let there = session(folder.path(), Some((&cluster(), 1)), SessionOptions::default());
+    let sql = "explain analyze select episode_id, count(*) from steps group by episode_id";
+    let plan = text(there.query(sql, &Params::new()));
+    assert!(plan.contains("RunAggregateExec") && !plan.contains("ClusterExec"), "{plan}");
+}
+
+#[test]
 fn a_scheduler_that_is_away_is_named() {
     let port = std::net::TcpListener::bind(ANYWHERE).unwrap().local_addr().unwrap().port();
     let error = connect(&format!("127.0.0.1:{port}"), PARTITIONS).unwrap_err().to_string();

@@ -128,8 +128,9 @@ impl Places {
                 column,
                 T => {
                     let values = column.as_primitive::<T>().values();
-                    // In range, so that what is cut off is nothing.
-                    let place = |value| (value as i64).wrapping_sub(key.least) as u32;
+                    // The difference is small, so its lower half is all of it.
+                    let least = key.least as u32;
+                    let place = |value| (value as u32).wrapping_sub(least);
                     places.iter_mut().zip(values).for_each(|(at, value)| *at = *at * count + place(*value));
                 },
                 append_bits(column.as_boolean().values(), places)

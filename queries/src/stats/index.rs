@@ -9,6 +9,7 @@ use polars::prelude::DataFrame;
 
 use super::frame;
 use super::part::RowFile;
+use super::side_by_side::side_by_side;
 use crate::error::Result;
 
 /// The index of a dataset: one row an episode, in the order of the files and of the rows in them.
@@ -37,18 +38,21 @@ pub(super) struct Part {
 }
 
 impl Index {
-    /// Reads the index. The three lists have one file a part, `frames` may be empty.
+    /// Reads the index. The three lists have one file a part, `frames` may be empty; `threads` of them are open at a time.
     pub(super) fn read(
         root: &Path,
         actions: &ActionSpace,
+        threads: usize,
         episodes: &[PathBuf],
         steps: &[PathBuf],
         frames: &[PathBuf],
     ) -> Result<Self> {
+        let rows_of =
+            |part: usize| Ok(RowFile::open(&episodes[part], Table::Episodes, actions, false)?.rows() as usize);
+        let rows = side_by_side(episodes.len(), threads, rows_of)?;
         let mut parts = Vec::with_capacity(episodes.len());
         let mut row = 0;
-        for (i, (path, steps)) in episodes.iter().zip(steps).enumerate() {
-            let rows = RowFile::open(path, Table::Episodes, actions, false)?.rows() as usize;
+        for (i, (rows, steps)) in rows.into_iter().zip(steps).enumerate() {
             let frames = frames.get(i).cloned();
             parts.push(Part { steps: steps.clone(), frames, episodes: row..row + rows });
             row += rows;

@@ -33,6 +33,7 @@ mod pass;
 mod pictures;
 mod plan;
 mod sequence;
+mod side_by_side;
 mod tally;
 mod usage;
 mod watch;
@@ -180,10 +181,12 @@ pub fn dataset(root: &Path) -> Result<DatasetStats> {
 /// [`Error::Data`](crate::Error::Data) and [`Error::Dataset`](crate::Error::Dataset), naming the folder or file (and the
 /// column) that is not readable gameplay; [`Error::Cancelled`](crate::Error::Cancelled) when told to stop.
 pub fn describe(root: &Path, options: &Options) -> Result<Described> {
+    let options = &Options { threads: side_by_side::readers(root, options.threads), ..*options };
     let (dataset, tables) = dataset_tables(root)?;
     let spec = dataset.spec();
     let files = |name: &str| tables.iter().find(|t| t.name == name).map_or(&[][..], |t| t.files.as_slice());
-    let index = index::Index::read(root, &spec.actions, files("episodes"), files("steps"), files("frames"))?;
+    let (episodes, steps, frames) = (files("episodes"), files("steps"), files("frames"));
+    let index = index::Index::read(root, &spec.actions, options.threads, episodes, steps, frames)?;
     let plan = plan::Plan::new(&index, &spec.actions, options)?;
     let layout = layout::Layout::of(&spec.actions);
     let found = pass::run(&index, &plan, &layout, &spec.actions, options)?;

@@ -12,6 +12,7 @@ use playhouse_schemas::{ActionSpace, Table};
 
 use super::index::{Index, Part};
 use super::part::{Footer, RowFile};
+use super::side_by_side::side_by_side;
 use super::{Options, Watch};
 use crate::error::{Error, Result};
 
@@ -45,13 +46,10 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(index: &Index, actions: &ActionSpace, options: &Options) -> Result<Self> {
-        let mut surveys = Vec::with_capacity(index.parts.len());
-        for part in &index.parts {
-            if options.watch.stop() {
-                return Err(Error::Cancelled);
-            }
-            surveys.push(survey(index, part, actions)?);
-        }
+        let surveys = side_by_side(index.parts.len(), options.threads, |part| match options.watch.stop() {
+            true => Err(Error::Cancelled),
+            false => survey(index, &index.parts[part], actions),
+        })?;
         let sample = match options.full || index.total_steps() <= SMALL {
             true => None,
             false => Some(sample(index, options)),

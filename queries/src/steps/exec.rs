@@ -12,7 +12,8 @@ use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, DataFusionError, Result, ScalarValue, Statistics};
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, NotExpr};
+use datafusion::physical_expr::utils::split_conjunction;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalSortExpr, RangePartitioning, SplitPoint};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::filter_pushdown::{
@@ -48,6 +49,9 @@ pub(crate) struct StepsExec {
     partitions: Arc<[Arc<[Chosen]>]>,
     /// Conditions on `episode_id` that are known once the query runs, over [`selection::key_schema`].
     late: Vec<Arc<dyn PhysicalExpr>>,
+    /// Buttons that whoever reads this will ask for: the column's place, and whether it is to be down. Batches without such a
+    /// row may be left out.
+    flags: Vec<(usize, bool)>,
     /// Rows that a partition hands out at most.
     fetch: Option<usize>,
     properties: Arc<PlanProperties>,
@@ -85,6 +89,7 @@ impl StepsExec {
             schema,
             partitions: parts.into(),
             late: Vec::new(),
+            flags: Vec::new(),
             fetch: None,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -160,6 +165,13 @@ impl DisplayAs for StepsExec {
             let late: Vec<String> = self.late.iter().map(ToString::to_string).collect();
             write!(f, ", episodes_where=[{}]", late.join(", "))?;
         }
+        if !self.flags.is_empty() {
+            let flags = self.flags.iter().map(|(place, down)| {
+                let name = names.get(*place).copied().unwrap_or_default();
+                if *down { name.to_owned() } else { format!("not {name}") }
+            });
+            write!(f, ", batches_where=[{}]", flags.collect::<Vec<_>>().join(", "))?;
+        }
         if let Some(fetch) = self.fetch {
             write!(f, ", fetch={fetch}")?;
         }
@@ -227,14 +239,20 @@ impl ExecutionPlan for StepsExec {
         let parents = filters.parent_filters;
         // Nothing is promised: whoever sent a filter goes on applying it.
         let unchanged = FilterPushdownPropagation::with_parent_pushdown_result(vec![PushedDown::No; parents.len()]);
-        if phase == FilterPushdownPhase::Pre {
+        let mut node = self.clone();
+        for parent in &parents {
+            match phase {
+                // What the query says.
+                FilterPushdownPhase::Pre => {
+                    node.flags.extend(split_conjunction(&parent.filter).into_iter().filter_map(flag));
+                }
+                // What joins find while it runs.
+                FilterPushdownPhase::Post => node.late.extend(selection::over_key(&parent.filter)),
+            }
+        }
+        if node.late.len() == self.late.len() && node.flags.len() == self.flags.len() {
             return Ok(unchanged);
         }
-        let late: Vec<_> = parents.iter().filter_map(|parent| selection::over_key(&parent.filter)).collect();
-        if late.is_empty() {
-            return Ok(unchanged);
-        }
-        let node = Self { late: self.late.iter().cloned().chain(late).collect(), ..self.clone() };
         Ok(unchanged.with_updated_node(Arc::new(node)))
     }
 
@@ -247,7 +265,7 @@ impl ExecutionPlan for StepsExec {
         let rows = self.rows(partition) as usize;
         let rows = match self.fetch {
             Some(fetch) => Precision::Inexact(rows.min(fetch)),
-            None if self.late.is_empty() => Precision::Exact(rows),
+            None if self.late.is_empty() && self.flags.is_empty() => Precision::Exact(rows),
             None => Precision::Inexact(rows),
         };
         let width: usize = self.schema.fields().iter().map(|field| width(field.data_type())).sum();
@@ -302,6 +320,13 @@ impl StepsExec {
         }
         found
     }
+}
+
+/// A column of flags, and what it is to be.
+fn flag(condition: &Arc<dyn PhysicalExpr>) -> Option<(usize, bool)> {
+    let negated = condition.downcast_ref::<NotExpr>().map(NotExpr::arg);
+    let column = negated.unwrap_or(condition).downcast_ref::<Column>()?;
+    Some((column.index(), negated.is_none()))
 }
 
 fn width(data_type: &DataType) -> usize {
@@ -376,7 +401,8 @@ impl Reading {
     fn next_part(&mut self) -> Result<Option<StepScan>> {
         let Some((part, rows)) = self.parts.as_mut().and_then(Vec::pop) else { return Ok(None) };
         let StepsExec { index, columns, .. } = &self.scan;
-        StepScan::open(index, part, columns, rows, self.batch_rows).map(Some).map_err(external)
+        let scan = StepScan::open(index, part, columns, rows, self.batch_rows).map_err(external)?;
+        Ok(Some(scan.where_flags(&self.scan.flags)))
     }
 }
 

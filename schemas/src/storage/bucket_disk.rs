@@ -12,6 +12,9 @@
 //! frames of a part that the quicker has committed. A killed writer's claim stays, and lets nobody commit other episodes under
 //! that name until [`verify`](crate::verify()) has removed it; who commits the same episodes goes on, since every object will be the
 //! same whoever writes it. For the same reason nothing that was published is ever taken back.
+//!
+//! The pieces of an upload that failed are dropped; those of a killed writer the server keeps, where no listing of objects shows
+//! them, until the bucket's own rule for unfinished uploads ends them.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};

@@ -163,6 +163,7 @@ fn another_spec_is_a_conflict() {
     Dataset::create(folder.path(), &bare_spec()).unwrap();
     let message = Dataset::create(folder.path(), &raw_spec()).err().unwrap().to_string();
     assert!(message.contains("whether there are frames: false and true"), "{message}");
+    assert!(!folder.path().join("frames").exists(), "what is refused is left as it was");
     let mut other = bare_spec();
     other.actions.components[12].edges[1] = -0.9;
     let error = Dataset::create(folder.path(), &other).err().unwrap();

@@ -344,6 +344,16 @@ fn a_copy_goes_on_where_it_was_stopped() {
     let dataset = Dataset::open(&back).unwrap();
     assert!(all.iter().all(|one| dataset.read_episode(one.episode_id).unwrap() == *one));
     assert!(std::fs::read(back.join("scores/a.parquet")).unwrap() == std::fs::read(sidecar.join("a.parquet")).unwrap());
+    // A sidecar that was written again, of the same size.
+    let mut again = std::fs::read(sidecar.join("a.parquet")).unwrap();
+    again.reverse();
+    std::fs::write(sidecar.join("a.parquet"), &again).unwrap();
+    // Stopped while it is on its way.
+    let stopped = crate::copy(folder.path(), &back, &|_, _| false);
+    assert!(matches!(stopped, Err(Error::Stopped)));
+    assert_eq!(std::fs::read_dir(back.join("scores")).unwrap().count(), 1, "nothing but the old one");
+    crate::copy(folder.path(), &back, &|_, _| true).unwrap();
+    assert!(std::fs::read(back.join("scores/a.parquet")).unwrap() == again);
     let other = tempfile::tempdir().unwrap();
     write(other.path(), &raw_spec(), SMALL, &[framed(0, 9)]).unwrap();
     let message = crate::copy(other.path(), target, &|_, _| true).unwrap_err().to_string();

@@ -1,6 +1,8 @@
 //! Rows, as they are shown or stored.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -121,9 +123,13 @@ impl Asked<'_> {
         }
         let about = || format!("cannot write {}", path.display());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder).with_context(about)?;
+        // For whom a file usually is: a temporary one is for its owner alone.
+        let usual = Permissions::from_mode(0o666);
+        let file =
+            tempfile::Builder::new().prefix(".tmp-").permissions(usual).tempfile_in(folder).with_context(about)?;
         let mut out = std::io::BufWriter::new(file);
-        let answered = self.print(&mut out)?;
+        // How many rows are shown on a screen is no matter here.
+        let answered = Asked { rows: None, ..*self }.print(&mut out)?;
         if self.format == Format::Table {
             writeln!(out, "{}", answered.count())?;
         }
@@ -131,5 +137,35 @@ impl Asked<'_> {
         file.as_file().sync_all().with_context(about)?;
         file.persist(path).with_context(about)?;
         Ok(answered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use playhouse_queries::SessionOptions;
+
+    use super::*;
+
+    #[test]
+    fn a_file_holds_every_row_and_others_may_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = Session::new(&SessionOptions { threads: Some(1), ..SessionOptions::default() }).unwrap();
+        let (params, raw) = (Params::new(), RawFrames::default());
+        let sql = "select * from (values (1001), (1002), (1003), (1004), (1005)) as v(number) order by 1";
+        let asked =
+            |format| Asked { session: &session, sql, params: &params, format, raw: &raw, images: None, rows: Some(2) };
+        let mut shown = Vec::new();
+        let answered = asked(Format::Table).print(&mut shown).unwrap();
+        assert_eq!((answered.rows, answered.more), (2, true));
+        std::fs::write(folder.path().join("usual"), "").unwrap();
+        let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        for (name, format) in [("a.txt", Format::Table), ("a.csv", Format::Csv), ("a.json", Format::Json)] {
+            let path = folder.path().join(name);
+            let answered = asked(format).store(&path).unwrap();
+            assert_eq!((answered.rows, answered.more), (5, false), "{name}");
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!((1001..=1005).all(|number| text.contains(&number.to_string())), "{text}");
+            assert_eq!(mode(name), mode("usual"), "{name}");
+        }
     }
 }

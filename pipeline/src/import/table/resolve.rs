@@ -18,6 +18,9 @@ pub struct Resolved {
     pub notes: Vec<String>,
 }
 
+/// Of the numbers of a mapping, the largest that is what was written.
+const MOST_EXACT: f64 = (1u64 << 53) as f64;
+
 /// Telemetry, and the names under which plain tables have it.
 const TELEMETRY: [(&str, &str); 5] =
     [("pos_x", "x"), ("pos_y", "y"), ("pos_z", "z"), ("yaw", "yaw"), ("pitch", "pitch")];
@@ -244,9 +247,23 @@ fn episode_columns(
         }
     };
     let seed = number("seed", &said.seed, &["seed"])?;
+    if let Numbers::Same(Some(number)) = seed
+        && (number.fract() != 0.0 || number.abs() > MOST_EXACT)
+    {
+        return Err(Error::Mapping {
+            place: "[episodes]".into(),
+            problem: format!("seed = {number}: it is a whole number, at most 2^53; for others name a column"),
+        });
+    }
     let mut hz = number("hz", &said.hz, &["hz"])?;
     let episode_return = number("return", &said.episode_return, &["return"])?;
     let started_at = number("started_at", &said.started_at, &["started_at"])?;
+    if let Numbers::Same(Some(number)) = started_at {
+        return Err(Error::Mapping {
+            place: "[episodes]".into(),
+            problem: format!("started_at = {number}: it is a time; name a column of timestamps"),
+        });
+    }
     let key = "episode = \"COLUMN\" under [episodes]";
     let episode = found.required(said.episode.as_ref(), &["episode_id", "episode"], key)?;
     let num_steps = found.optional(said.num_steps.as_ref(), &["num_steps"], DataType::is_integer);

@@ -291,6 +291,22 @@ fn a_mapping_names_columns_constants_and_another_action_space() {
 }
 
 #[test]
+fn a_seed_for_all_is_what_was_written() {
+    let (_dir, request) = written(|_| ());
+    let with = |text: &str| run(&mapped(request.clone(), &format!("[episodes]\n{text}")), &Silent);
+    for (text, words) in [
+        ("seed = 1.5", "seed = 1.5: it is a whole number"),
+        ("seed = 1e300", "name a column"),
+        ("started_at = 5", "name a column of timestamps"),
+    ] {
+        let message = with(text).unwrap_err().to_string();
+        assert!(message.contains("[episodes]") && message.contains(words), "{message}");
+    }
+    with("seed = 9007199254740992").unwrap();
+    assert_eq!(Dataset::open(&request.dataset).unwrap().episodes().unwrap()[0].seed, Some(1 << 53));
+}
+
+#[test]
 fn positions_may_be_unknown_for_whole_episodes() {
     let (_dir, request) = written(|tables| {
         for name in ["x", "y", "z"] {

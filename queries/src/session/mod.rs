@@ -1,38 +1,38 @@
 //! A session: tables, functions and limits, and the questions asked of them.
 
+mod rows;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemTable, MemorySchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, TableReference};
-use datafusion::execution::cache::cache_manager::{CacheManagerConfig, FileMetadataCache};
-use datafusion::execution::cache::default_cache::DefaultCache;
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryReservation, TrackConsumersPool};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, TrackConsumersPool};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{SQLOptions, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 use playhouse_schemas::Table;
 use playhouse_schemas::storage::{is_local, parquet_files};
-use tokio::task::JoinHandle;
 
+use crate::environment;
 use crate::episodes::EpisodesTable;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Position, Result, nearest};
 use crate::files::dataset_tables;
 use crate::functions::{self, Manual};
 use crate::operators;
-use crate::output::{AtomicParquet, plain_batch, plain_schema};
+use crate::output::{AtomicParquet, plain_schema};
 use crate::params::Params;
+use crate::recursion::RecursionToTheRight;
 use crate::remote::Cluster;
 use crate::resident::Ceiling;
 use crate::rules::{AggregateBeforeJoin, CountConditions};
@@ -42,8 +42,7 @@ use crate::steps::StepsTable;
 use crate::table::ParquetTable;
 use crate::threads::Threads;
 
-/// Bytes of Parquet footers and page indexes kept for the whole process.
-const FOOTER_CACHE: usize = 256 << 20;
+pub use self::rows::Rows;
 
 /// How often a running query looks at the stop closure.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
@@ -120,10 +119,7 @@ impl Session {
             .enable_time()
             .build()
             .map_err(|e| Error::Internal(format!("cannot start the clock: {e}")))?;
-        let caches = CacheManagerConfig::default()
-            .with_file_metadata_cache(Some(footer_cache()))
-            .with_metadata_cache_limit(FOOTER_CACHE);
-        let mut environment = RuntimeEnvBuilder::new().with_cache_manager(caches);
+        let mut environment = environment::runtime();
         if let Some(limit) = options.memory_limit {
             let pool = TrackConsumersPool::new(FairSpillPool::new(limit), NonZeroUsize::MIN);
             environment = environment.with_memory_pool(Arc::new(pool));
@@ -132,7 +128,7 @@ impl Session {
             environment = environment.with_max_temp_directory_size(limit);
         }
         let environment = environment.build_arc().map_err(|e| Error::Internal(e.to_string()))?;
-        let mut config = config(threads, options.memory_limit);
+        let mut config = environment::config(threads, options.memory_limit);
         if let Some(cluster) = &options.cluster {
             config = cluster.configure(config);
         }
@@ -141,9 +137,10 @@ impl Session {
             .with_runtime_env(environment)
             .with_default_features()
             .with_analyzer_rule(Arc::new(CountConditions::new()))
-            .with_optimizer_rule(Arc::new(AggregateBeforeJoin::new()));
-        // Other machines put our operators into their share of a plan.
+            .with_physical_optimizer_rule(Arc::new(RecursionToTheRight));
+        // Other machines put our operators into their share of a plan; and not every plan that this rule makes reaches them whole.
         if options.cluster.is_none() {
+            state = state.with_optimizer_rule(Arc::new(AggregateBeforeJoin::new()));
             state = operators::rules().into_iter().fold(state, SessionStateBuilder::with_physical_optimizer_rule);
         }
         let state = state.build();
@@ -175,7 +172,11 @@ impl Session {
     pub fn register_dataset(&self, schema: &str, root: &Path) -> Result<()> {
         let schema = Some(schema).filter(|s| !s.is_empty());
         let (dataset, tables) = dataset_tables(root)?;
-        let location = std::path::absolute(root).map_err(|e| Error::io(root, e))?;
+        // Other machines have folders of the same names, and work in others.
+        let location = match is_local(root) {
+            true => std::path::absolute(root).map_err(|e| Error::io(root, e))?,
+            false => root.to_owned(),
+        };
         for table in tables {
             let index = if table.name == Table::Steps.name() { dataset.step_index()? } else { None };
             match index {
@@ -418,8 +419,7 @@ impl Session {
                 }
             }
         });
-        let watched = Instant::now();
-        let sql = sql.to_owned();
+        let (sql, watched) = (sql.to_owned(), Instant::now());
         Ok(Rows { session: self, sql, receiver, task: Some(task), schema, plan: running, watched, held })
     }
 
@@ -433,10 +433,13 @@ impl Session {
             let plan = state.statement_to_plan(statement).await?;
             read_only.verify_plan(&plan)?;
             let plan = state.create_physical_plan(&plan).await?;
-            match cluster {
-                Some(cluster) => cluster.run(plan, state.config()),
-                None => Ok(plan),
+            let Some(cluster) = cluster else { return Ok(plan) };
+            let sent = cluster.run(Arc::clone(&plan), state.config())?;
+            if !Arc::ptr_eq(&sent, &plan) {
+                return Ok(sent);
             }
+            // It runs here after all, and our operators belong into it.
+            operators::rules().iter().try_fold(plan, |plan, rule| rule.optimize(plan, state.config_options()))
         });
         self.block(sql, None, async { planned.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))? })
     }
@@ -456,7 +459,7 @@ impl Session {
         Ok(())
     }
 
-    fn unknown_table(&self, name: &str, position: Option<crate::error::Position>) -> Error {
+    fn unknown_table(&self, name: &str, position: Option<Position>) -> Error {
         let tables = self.tables();
         let mut near = nearest(name, tables.iter().map(|t| t.name.as_str()));
         if near.is_empty() && tables.len() <= 8 {
@@ -503,122 +506,4 @@ impl fmt::Debug for Session {
         let tables: Vec<String> = self.tables().into_iter().map(|t| t.name).collect();
         f.debug_struct("Session").field("tables", &tables).field("memory_limit", &self.memory_limit).finish()
     }
-}
-
-/// The rows of a running query; dropping it ends the query.
-pub struct Rows<'a> {
-    session: &'a Session,
-    sql: String,
-    receiver: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
-    /// Gone when the query has ended.
-    task: Option<JoinHandle<()>>,
-    schema: SchemaRef,
-    plan: Arc<dyn ExecutionPlan>,
-    /// When the watch was last told although no batch kept us waiting.
-    watched: Instant,
-    /// What the caller keeps.
-    held: MemoryReservation,
-}
-
-impl Rows<'_> {
-    /// The columns of every batch.
-    pub fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    /// Counts a batch that the caller keeps towards the session's memory limit, until the rows are dropped.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] if there is no room for it.
-    pub fn hold(&mut self, batch: &RecordBatch) -> Result<()> {
-        // Batches may be windows on the same memory.
-        let bytes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
-        let bytes = bytes.sum::<Result<usize, _>>().map_err(|e| Error::Internal(e.to_string()))?;
-        self.held.try_grow(bytes).map_err(|_| Error::Memory {
-            limit: self.session.memory_limit,
-            message: format!("its result alone takes {:.1} MiB so far", self.held.size() as f64 / f64::from(1 << 20)),
-        })
-    }
-
-    /// How far the query has come.
-    pub fn progress(&self) -> ScanProgress {
-        ScanProgress::of(self.plan.as_ref())
-    }
-}
-
-impl Iterator for Rows<'_> {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let task = self.task.as_mut()?;
-        // A stream of quick batches never waits long enough to be told of.
-        if self.watched.elapsed() > STOP_INTERVAL {
-            self.watched = Instant::now();
-            self.session.tell(Some(self.plan.as_ref()));
-            if let Err(error) = self.session.ceiling.check() {
-                self.end();
-                return Some(Err(error));
-            }
-        }
-        let next = self.session.block(&self.sql, Some(self.plan.as_ref()), async {
-            match self.receiver.next().await {
-                Some(batch) => batch.map(Some),
-                // No more rows because the query ended, or because it panicked: the task knows.
-                None => task.await.map(|()| None).map_err(|e| DataFusionError::ExecutionJoin(Box::new(e))),
-            }
-        });
-        let item = next.and_then(|batch| batch.map(|batch| plain_batch(batch, &self.schema)).transpose()).transpose();
-        if !matches!(item, Some(Ok(_))) {
-            self.end();
-        }
-        item
-    }
-}
-
-impl Rows<'_> {
-    fn end(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
-    }
-}
-
-impl Drop for Rows<'_> {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-impl fmt::Debug for Rows<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("sql", &self.sql).finish_non_exhaustive()
-    }
-}
-
-/// One cache for the process: a file's footer and page index are parsed once, however many sessions ask.
-fn footer_cache() -> Arc<FileMetadataCache> {
-    static CACHE: OnceLock<Arc<FileMetadataCache>> = OnceLock::new();
-    Arc::clone(CACHE.get_or_init(|| Arc::new(DefaultCache::new(FOOTER_CACHE).with_name("playhouse footers"))))
-}
-
-fn config(threads: usize, memory_limit: Option<usize>) -> SessionConfig {
-    let mut config = SessionConfig::new().with_target_partitions(threads).with_information_schema(true);
-    let options = config.options_mut();
-    options.execution.collect_statistics = true;
-    // Late materialisation: rows are filtered while decoding, and pages without a match are not read.
-    options.execution.parquet.pushdown_filters = true;
-    options.execution.parquet.enable_page_index = true;
-    // Strings are plain Utf8 wherever they come from, so that a result has one string type.
-    options.execution.parquet.schema_force_view_types = false;
-    options.sql_parser.map_string_types_to_utf8view = false;
-    options.sql_parser.collect_spans = true;
-    // Steps are stored in order: where they are dealt out by episode, merging keeps the order, and nothing is sorted.
-    options.optimizer.prefer_existing_sort = true;
-    if let Some(limit) = memory_limit {
-        // Every sort sets this aside for merging what it has spilled: of a small limit, a small part.
-        let merge = &mut options.execution.sort_spill_reservation_bytes;
-        *merge = (*merge).min(limit / (16 * threads));
-    }
-    options.explain.format = datafusion::common::format::ExplainFormat::Indent;
-    config
 }
