@@ -176,7 +176,7 @@ impl Scorer {
         let model = Model::from_file(b.as_mut(), file);
         let pass = Pass::plan(b.as_mut(), &file.config, BATCH, false);
         let gather = LastHidden::plan(b.as_mut(), &file.config, BATCH);
-        let scores = b.alloc(BATCH, Kind::Activation);
+        let scores = b.alloc(BATCH, Kind::Scratch);
         Self { b, model, pass, gather, scores }
     }
 

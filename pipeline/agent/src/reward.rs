@@ -82,8 +82,8 @@ impl Preference {
         Self {
             gather: LastHidden::plan(b, &config, windows),
             d_last: b.alloc(windows * config.width, Kind::Activation),
-            scores: b.alloc(windows, Kind::Activation),
-            d_scores: b.alloc(windows, Kind::Activation),
+            scores: b.alloc(windows, Kind::Scratch),
+            d_scores: b.alloc(windows, Kind::Scratch),
             label: b.alloc(settings.batch, Kind::Scratch),
             loss: b.alloc(settings.batch, Kind::Scratch),
             centering: settings.centering,

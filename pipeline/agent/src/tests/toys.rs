@@ -1,5 +1,7 @@
 //! Small models, sources and worlds in which something can be learnt in seconds.
 
+use playhouse_kernels::Backend;
+
 use crate::config::{Component, Head, ModelConfig, Readout, SOURCE_FRAME};
 use crate::environment::{Environment, EpisodeStart};
 use crate::error::{Error, Result};
@@ -40,7 +42,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(config: &ModelConfig, weights: &[f32], batch: Batch) -> Self {
-        let mut l = Learner::plan(backend(2), config, Head::Policy);
+        Self::on(backend(2), config, weights, batch)
+    }
+
+    pub fn on(b: Box<dyn Backend>, config: &ModelConfig, weights: &[f32], batch: Batch) -> Self {
+        let mut l = Learner::plan(b, config, Head::Policy);
         let pass = Pass::plan(l.b.as_mut(), config, batch.windows, true);
         let objective = Imitation::plan(&mut l, batch.windows);
         l.b.upload(l.model.weights, weights);

@@ -1,0 +1,105 @@
+//! A whole training step of `tiny` on the CUDA backend, its kernels on the emulated device, beside the CPU backend.
+//!
+//! The CPU computes in f32, the device keeps every activation and every activation's gradient in bf16: each store is off by up to 2^-8 of
+//! the value, uniformly, which is 2^-8 / sqrt(3) in the root of the mean square. A gradient has passed about [`STORES`] of them, each
+//! carrying the errors of those before on at about its own size. Errors are of either sign, so they add up as their squares do.
+
+use playhouse_kernels::emulator;
+
+use super::golden::{batch, deterministic};
+use super::toys::Bench;
+use crate::config::{Head, ModelConfig};
+use crate::layout::Layout;
+use crate::learner::Hyper;
+use crate::model::Input;
+use crate::reward::Preference;
+use crate::settings::Training;
+use crate::train::Objective;
+use crate::{feed::Batch, learner::Learner, model::Pass};
+
+/// Stores in bf16 one after another between the pixels and the gradient of the stem: a block leaves 6 on the way up and 6 on the way down,
+/// a layer 8 and 8, with their entries and ends; 3 blocks and 2 layers. Weights are rounded as well, in 20 products either way.
+const STORES: f64 = 2.0 * (3.0 * 6.0 + 2.0 * 8.0 + 10.0) + 2.0 * 20.0;
+
+/// What a norm may be off by, relative.
+fn tolerance() -> f64 {
+    STORES.sqrt() / (256.0 * 3f64.sqrt())
+}
+
+/// `tiny` on fewer timesteps and with narrower ends, so that emulation takes seconds: every operator of it is there.
+fn config() -> ModelConfig {
+    ModelConfig { context: 6, ..ModelConfig::preset("tiny").unwrap() }
+}
+
+/// |a - b| / |b|, after both are found finite.
+fn apart(a: &[f32], b: &[f32]) -> f64 {
+    assert!(a.iter().chain(b).all(|x| x.is_finite()));
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    norm(&mut a.iter().zip(b).map(|(a, b)| f64::from(a - b))) / norm(&mut b.iter().map(|b| f64::from(*b)))
+}
+
+fn agree(layout: &Layout, ours: &[f32], cpu: &[f32]) {
+    for p in layout.parameters() {
+        let off = apart(&ours[p.range()], &cpu[p.range()]);
+        println!("{:<28} off by {:.2} % of its norm", p.name, 100.0 * off);
+        assert!(off < tolerance(), "{}: off by {off} of its norm, tolerance {}", p.name, tolerance());
+    }
+}
+
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn a_training_step_on_emulated_cuda_agrees_with_the_cpu() {
+    let config = config();
+    let layout = Layout::new(&config, Head::Policy);
+    let weights = deterministic(&layout);
+    let mut cpu = Bench::new(&config, &weights, batch(&config, 2));
+    let mut cuda = Bench::on(emulator::backend(), &config, &weights, batch(&config, 2));
+    let mut losses = [Vec::new(), Vec::new()];
+    for step in 0..2 {
+        for (bench, losses) in [&mut cpu, &mut cuda].into_iter().zip(&mut losses) {
+            losses.push(bench.loss());
+        }
+        if step == 0 {
+            agree(&layout, &cuda.l.gradients(), &cpu.l.gradients());
+        }
+        let mut norm = |bench: &mut Bench| {
+            let clip = 1.0;
+            let (lr, beta1, beta2, weight_decay) = (1e-3, 0.9, 0.95, 0.01);
+            bench.l.optimise(Hyper { lr, beta1, beta2, weight_decay, clip, freeze_encoder: false });
+            bench.l.gradient_norm().unwrap()
+        };
+        let (ours, theirs) = (norm(&mut cuda), norm(&mut cpu));
+        assert!((ours - theirs).abs() < tolerance() * theirs, "step {step}: norm {ours}, on the CPU {theirs}");
+    }
+    let [cpu, cuda] = losses;
+    println!("losses {cuda:?}, on the CPU {cpu:?}");
+    for (ours, theirs) in cuda.iter().zip(&cpu) {
+        assert!((ours - theirs).abs() < tolerance() * theirs, "losses {cuda:?}, on the CPU {cpu:?}");
+    }
+    // The step did something.
+    assert!(cpu[1] < cpu[0] * (1.0 - 2.0 * tolerance()), "losses on the CPU {cpu:?}");
+}
+
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn a_reward_step_on_emulated_cuda_agrees_with_the_cpu() {
+    let config = super::toys::small_config();
+    let layout = Layout::new(&config, Head::Reward);
+    let weights = deterministic(&layout);
+    let settings = Training { batch: 1, centering: 0.1, label_noise: 0.1, ..Training::default() };
+    let batch = Batch { labels: vec![1.0], ..batch(&config, 2) };
+    let step = |b| {
+        let mut l = Learner::plan(b, &config, Head::Reward);
+        let pass = Pass::plan(l.b.as_mut(), &config, 2, true);
+        let mut objective = Preference::plan(&mut l, &settings);
+        l.b.upload(l.model.weights, &weights);
+        pass.upload_pixels(l.b.as_mut(), 0, &batch.pixels);
+        l.b.wait_uploads();
+        l.zero_gradients();
+        objective.launch(&mut l, &pass, Input::Pixels(0), &batch).unwrap();
+        (objective.finish(&mut l, &batch).unwrap(), l.gradients())
+    };
+    let ((loss, gradients), (cpu_loss, cpu)) = (step(emulator::backend()), step(crate::model::backend(2)));
+    assert!((loss - cpu_loss).abs() < tolerance() * cpu_loss.max(1.0), "loss {loss}, on the CPU {cpu_loss}");
+    agree(&layout, &gradients, &cpu);
+}
