@@ -26,7 +26,7 @@ fn tolerance() -> f64 {
     STORES.sqrt() / (256.0 * 3f64.sqrt())
 }
 
-/// `tiny` on fewer timesteps and with narrower ends, so that emulation takes seconds: every operator of it is there.
+/// `tiny` over fewer timesteps, so that emulation takes seconds.
 fn config() -> ModelConfig {
     ModelConfig { context: 6, ..ModelConfig::preset("tiny").unwrap() }
 }
@@ -62,7 +62,7 @@ fn a_training_step_on_emulated_cuda_agrees_with_the_cpu() {
         if step == 0 {
             agree(&layout, &cuda.l.gradients(), &cpu.l.gradients());
         }
-        let mut norm = |bench: &mut Bench| {
+        let norm = |bench: &mut Bench| {
             let clip = 1.0;
             let (lr, beta1, beta2, weight_decay) = (1e-3, 0.9, 0.95, 0.01);
             bench.l.optimise(Hyper { lr, beta1, beta2, weight_decay, clip, freeze_encoder: false });
