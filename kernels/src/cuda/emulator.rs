@@ -184,6 +184,7 @@ pub struct Device {
 }
 
 impl Device {
+    /// A device whose kernels are compiled if they are not.
     pub fn new() -> Device {
         let mut command = Command::new(executable());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -210,6 +211,7 @@ impl Device {
         u64::from_le_bytes(self.ask(&request).unwrap().try_into().unwrap())
     }
 
+    /// Host to device.
     pub fn write(&mut self, to: Pointer, bytes: &[u8]) {
         let mut request = vec![b'w'];
         request.extend(to.to_le_bytes());
@@ -218,6 +220,7 @@ impl Device {
         self.ask(&request).unwrap();
     }
 
+    /// Device to host.
     pub fn read(&mut self, from: Pointer, bytes: usize) -> Vec<u8> {
         let mut request = vec![b'r'];
         request.extend(from.to_le_bytes());

@@ -129,9 +129,23 @@ pub struct RunArgs {
     /// The pipeline.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
+    /// What trains and plays. `auto` takes the GPU where CUDA works, and says so
+    #[arg(long, value_enum, default_value_t = DeviceArg::Auto, value_name = "DEVICE")]
+    pub device: DeviceArg,
     /// Let the executors of this scheduler run the SQL of `query` stages; rows and fingerprints stay the same
     #[arg(long, value_name = "HOST:PORT")]
     pub cluster: Option<String>,
+}
+
+/// What trains and plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArg {
+    /// The GPU where CUDA works, the processor where not
+    Auto,
+    /// The processor
+    Cpu,
+    /// The first GPU; an error where CUDA does not work
+    Cuda,
 }
 
 /// How rows are printed.
@@ -535,6 +549,9 @@ pub struct EvaluateArgs {
     /// Take the stage from this pipeline [default: the one that ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
+    /// What plays. `auto` takes the GPU where CUDA works, and says so
+    #[arg(long, value_enum, default_value_t = DeviceArg::Auto, value_name = "DEVICE")]
+    pub device: DeviceArg,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,

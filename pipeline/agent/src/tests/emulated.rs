@@ -4,14 +4,16 @@
 //! the value, uniformly, which is 2^-8 / sqrt(3) in the root of the mean square. A gradient has passed about [`STORES`] of them, each
 //! carrying the errors of those before on at about its own size. Errors are of either sign, so they add up as their squares do.
 
-use playhouse_kernels::emulator;
+use playhouse_kernels::{Backend, emulator};
 
-use super::golden::{batch, deterministic};
+use super::golden::{batch, deterministic, hashes};
 use super::toys::Bench;
+use crate::compute::Compute;
 use crate::config::{Head, ModelConfig};
+use crate::decoder::Decoder;
 use crate::layout::Layout;
 use crate::learner::Hyper;
-use crate::model::Input;
+use crate::model::{Input, Model};
 use crate::reward::Preference;
 use crate::settings::Training;
 use crate::train::Objective;
@@ -29,6 +31,38 @@ fn tolerance() -> f64 {
 /// `tiny` over fewer timesteps, so that emulation takes seconds.
 fn config() -> ModelConfig {
     ModelConfig { context: 6, ..ModelConfig::preset("tiny").unwrap() }
+}
+
+/// Two lanes play beyond the length of the context, so that one hop is among the steps.
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn policy_steps_on_emulated_cuda_agree_with_the_cpu() {
+    let config = super::toys::small_config();
+    let layout = Layout::new(&config, Head::Policy);
+    let weights = deterministic(&layout);
+    let (lanes, steps) = (2, config.context + 2);
+    let frames: Vec<u8> =
+        hashes("frames").take(steps * lanes * config.frame_bytes()).map(|h| (h >> 56) as u8).collect();
+    let play = |mut b: Box<dyn Backend>| {
+        let model = Model::plan(b.as_mut(), &config, Head::Policy);
+        let mut decoder = Decoder::plan(b.as_mut(), &config, lanes);
+        b.upload(model.weights, &weights);
+        decoder.start(lanes);
+        let mut logits = vec![0.0; steps * lanes * config.logits()];
+        let frames = frames.chunks_exact(lanes * config.frame_bytes());
+        for (frames, logits) in frames.zip(logits.chunks_exact_mut(lanes * config.logits())) {
+            decoder.step(b.as_mut(), &model, frames, logits);
+        }
+        logits
+    };
+    let (ours, cpu) = (play(emulator::backend()), play(Compute::cpu(2).backend().unwrap()));
+    for (step, (ours, cpu)) in
+        ours.chunks_exact(lanes * config.logits()).zip(cpu.chunks_exact(lanes * config.logits())).enumerate()
+    {
+        let off = apart(ours, cpu);
+        println!("step {step}: logits off by {:.2} % of their norm", 100.0 * off);
+        assert!(off < tolerance(), "step {step}: logits off by {off} of their norm, tolerance {}", tolerance());
+    }
 }
 
 /// |a - b| / |b|, after both are found finite.
@@ -99,7 +133,7 @@ fn a_reward_step_on_emulated_cuda_agrees_with_the_cpu() {
         objective.launch(&mut l, &pass, Input::Pixels(0), &batch).unwrap();
         (objective.finish(&mut l, &batch).unwrap(), l.gradients())
     };
-    let ((loss, gradients), (cpu_loss, cpu)) = (step(emulator::backend()), step(crate::model::backend(2)));
+    let ((loss, gradients), (cpu_loss, cpu)) = (step(emulator::backend()), step(Compute::cpu(2).backend().unwrap()));
     assert!((loss - cpu_loss).abs() < tolerance() * cpu_loss.max(1.0), "loss {loss}, on the CPU {cpu_loss}");
     agree(&layout, &gradients, &cpu);
 }

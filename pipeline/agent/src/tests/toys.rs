@@ -2,13 +2,14 @@
 
 use playhouse_kernels::Backend;
 
+use crate::compute::Compute;
 use crate::config::{Component, Head, ModelConfig, Readout, SOURCE_FRAME};
 use crate::environment::{Environment, EpisodeStart};
 use crate::error::{Error, Result};
 use crate::feed::Batch;
 use crate::imitate::Imitation;
 use crate::learner::Learner;
-use crate::model::{Input, Pass, backend};
+use crate::model::{Input, Pass};
 use crate::report::Observer;
 use crate::rng;
 use crate::source::{PairSource, WindowBatch, WindowSource};
@@ -42,7 +43,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(config: &ModelConfig, weights: &[f32], batch: Batch) -> Self {
-        Self::on(backend(2), config, weights, batch)
+        Self::on(Compute::cpu(2).backend().unwrap(), config, weights, batch)
     }
 
     pub fn on(b: Box<dyn Backend>, config: &ModelConfig, weights: &[f32], batch: Batch) -> Self {
