@@ -66,6 +66,17 @@ fn set<T>(operation: sys::cublasLtMatmulDesc_t, of: Of, value: T) -> Result<(), 
     unsafe { result::set_matmul_desc_attribute(operation, of, (&raw const value).cast(), size_of::<T>()) }
 }
 
+/// Where the epilogue reads its bias, and leaves what came before GELU.
+fn point(operation: sys::cublasLtMatmulDesc_t, bias: Option<Pointer>, pre: Option<Pointer>) -> Result<(), CublasError> {
+    if let Some(bias) = bias {
+        set(operation, Of::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias)?;
+    }
+    if let Some(pre) = pre {
+        set(operation, Of::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, pre)?;
+    }
+    Ok(())
+}
+
 impl Multiplier {
     /// `workspace` is [`WORKSPACE`] bytes on the device.
     pub fn new(workspace: Pointer) -> Result<Self, CublasError> {
@@ -82,6 +93,7 @@ impl Multiplier {
         epilogue: Option<(Pointer, Epilogue)>,
         stream: sys::cudaStream_t,
     ) -> Result<bool, CublasError> {
+        let bias = epilogue.map(|(bias, _)| bias);
         let (extra, pre, added) = match epilogue {
             None => (None, None, p.out),
             Some((_, Epilogue::Bias)) => (Some(Extra::Bias), None, p.out),
@@ -100,15 +112,10 @@ impl Multiplier {
         };
         let plan = match self.plans.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Plan::make(self.handle, key)?),
+            Entry::Vacant(new) => new.insert(Plan::make(self.handle, key, bias, pre)?),
         };
         let Some(plan) = plan else { return Ok(false) };
-        if let Some((bias, _)) = epilogue {
-            set(plan.operation, Of::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias)?;
-        }
-        if let Some(pre) = pre {
-            set(plan.operation, Of::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, pre)?;
-        }
+        point(plan.operation, bias, pre)?;
         let plus = if p.accumulate || extra == Some(Extra::Residual) { 1.0f32 } else { 0.0 };
         let times = 1.0f32;
         let at = |pointer: Pointer| pointer as *const c_void;
@@ -146,8 +153,13 @@ impl Drop for Multiplier {
 }
 
 impl Plan {
-    /// None if cuBLASLt has no algorithm.
-    fn make(handle: sys::cublasLtHandle_t, key: Key) -> Result<Option<Plan>, CublasError> {
+    /// None if cuBLASLt has no algorithm. It may refuse an epilogue whose addresses it does not know yet.
+    fn make(
+        handle: sys::cublasLtHandle_t,
+        key: Key,
+        bias: Option<Pointer>,
+        pre: Option<Pointer>,
+    ) -> Result<Option<Plan>, CublasError> {
         let Key { m, k, n, transposed: [right, left], .. } = key;
         // What GELU leaves for the backward pass has rows of whole 16 bytes.
         if key.epilogue == Some(Extra::Gelu) && !n.is_multiple_of(8) {
@@ -174,6 +186,7 @@ impl Plan {
         if key.epilogue == Some(Extra::Gelu) {
             set(operation, Of::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, n as i64)?;
         }
+        point(operation, bias, pre)?;
         let wishes = result::create_matmul_pref()?;
         let wish = |of, value: &[u8]| {
             // SAFETY: `wishes` lives; cuBLASLt copies so many bytes of a live value, and checks their number.

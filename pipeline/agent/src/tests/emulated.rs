@@ -1,9 +1,10 @@
-//! A whole training step of `tiny` on the CUDA backend, its kernels on the emulated device, beside the CPU backend.
+//! A whole training step of `tiny` on the CUDA backend, beside the CPU backend: its kernels on the emulated device, or on a GPU.
 //!
 //! The CPU computes in f32, the device keeps every activation and every activation's gradient in bf16: each store is off by up to 2^-8 of
 //! the value, uniformly, which is 2^-8 / sqrt(3) in the root of the mean square. A gradient has passed about [`STORES`] of them, each
 //! carrying the errors of those before on at about its own size. Errors are of either sign, so they add up as their squares do.
 
+use playhouse_kernels::device::Device;
 use playhouse_kernels::{Backend, emulator};
 
 use super::golden::{batch, deterministic, hashes};
@@ -33,17 +34,27 @@ fn config() -> ModelConfig {
     ModelConfig { context: 6, ..ModelConfig::preset("tiny").unwrap() }
 }
 
-/// Two lanes play beyond the length of the context, so that one hop is among the steps.
 #[test]
 #[cfg_attr(not(cxx), ignore = "no C++ compiler")]
-fn policy_steps_on_emulated_cuda_agree_with_the_cpu() {
+fn play_on_emulated_cuda_agrees_with_the_cpu() {
+    play(emulator::backend());
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn play_on_a_gpu_agrees_with_the_cpu() {
+    play(gpu());
+}
+
+/// Two lanes play beyond the length of the context, so that one hop is among the steps.
+fn play(b: Box<dyn Backend>) {
     let config = super::toys::small_config();
     let layout = Layout::new(&config, Head::Policy);
     let weights = deterministic(&layout);
     let (lanes, steps) = (2, config.context + 2);
     let frames: Vec<u8> =
         hashes("frames").take(steps * lanes * config.frame_bytes()).map(|h| (h >> 56) as u8).collect();
-    let play = |mut b: Box<dyn Backend>| {
+    let logits = |mut b: Box<dyn Backend>| {
         let model = Model::plan(b.as_mut(), &config, Head::Policy);
         let mut decoder = Decoder::plan(b.as_mut(), &config, lanes);
         b.upload(model.weights, &weights);
@@ -55,7 +66,7 @@ fn policy_steps_on_emulated_cuda_agree_with_the_cpu() {
         }
         logits
     };
-    let (ours, cpu) = (play(emulator::backend()), play(Compute::cpu(2).backend().unwrap()));
+    let (ours, cpu) = (logits(b), logits(Compute::cpu(2).backend().unwrap()));
     for (step, (ours, cpu)) in
         ours.chunks_exact(lanes * config.logits()).zip(cpu.chunks_exact(lanes * config.logits())).enumerate()
     {
@@ -63,6 +74,10 @@ fn policy_steps_on_emulated_cuda_agree_with_the_cpu() {
         println!("step {step}: logits off by {:.2} % of their norm", 100.0 * off);
         assert!(off < tolerance(), "step {step}: logits off by {off} of their norm, tolerance {}", tolerance());
     }
+}
+
+fn gpu() -> Box<dyn Backend> {
+    Compute { device: Device::Cuda, threads: 2 }.backend().unwrap()
 }
 
 /// |a - b| / |b|, after both are found finite.
@@ -83,11 +98,21 @@ fn agree(layout: &Layout, ours: &[f32], cpu: &[f32]) {
 #[test]
 #[cfg_attr(not(cxx), ignore = "no C++ compiler")]
 fn a_training_step_on_emulated_cuda_agrees_with_the_cpu() {
+    training_step(emulator::backend());
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn a_training_step_on_a_gpu_agrees_with_the_cpu() {
+    training_step(gpu());
+}
+
+fn training_step(b: Box<dyn Backend>) {
     let config = config();
     let layout = Layout::new(&config, Head::Policy);
     let weights = deterministic(&layout);
     let mut cpu = Bench::new(&config, &weights, batch(&config, 2));
-    let mut cuda = Bench::on(emulator::backend(), &config, &weights, batch(&config, 2));
+    let mut cuda = Bench::on(b, &config, &weights, batch(&config, 2));
     let mut losses = [Vec::new(), Vec::new()];
     for step in 0..2 {
         for (bench, losses) in [&mut cpu, &mut cuda].into_iter().zip(&mut losses) {
@@ -117,6 +142,16 @@ fn a_training_step_on_emulated_cuda_agrees_with_the_cpu() {
 #[test]
 #[cfg_attr(not(cxx), ignore = "no C++ compiler")]
 fn a_reward_step_on_emulated_cuda_agrees_with_the_cpu() {
+    reward_step(emulator::backend());
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn a_reward_step_on_a_gpu_agrees_with_the_cpu() {
+    reward_step(gpu());
+}
+
+fn reward_step(b: Box<dyn Backend>) {
     let config = super::toys::small_config();
     let layout = Layout::new(&config, Head::Reward);
     let weights = deterministic(&layout);
@@ -133,7 +168,7 @@ fn a_reward_step_on_emulated_cuda_agrees_with_the_cpu() {
         objective.launch(&mut l, &pass, Input::Pixels(0), &batch).unwrap();
         (objective.finish(&mut l, &batch).unwrap(), l.gradients())
     };
-    let ((loss, gradients), (cpu_loss, cpu)) = (step(emulator::backend()), step(Compute::cpu(2).backend().unwrap()));
+    let ((loss, gradients), (cpu_loss, cpu)) = (step(b), step(Compute::cpu(2).backend().unwrap()));
     assert!((loss - cpu_loss).abs() < tolerance() * cpu_loss.max(1.0), "loss {loss}, on the CPU {cpu_loss}");
     agree(&layout, &gradients, &cpu);
 }
