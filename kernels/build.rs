@@ -1,10 +1,9 @@
 //! Looks for a C++ compiler: the tests of the CUDA kernels run them on the CPU (cuda/emulator) and are ignored without one.
-//! The library itself needs none.
+//! The library itself needs none. (`pipeline/agent`, which has such a test as well, is built with this script, too.)
 
 use std::process::{Command, Stdio};
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=CXX");
     println!("cargo::rustc-check-cfg=cfg(cxx)");
     let named = std::env::var("CXX").ok();

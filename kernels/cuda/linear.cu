@@ -1,7 +1,7 @@
 // What follows a matrix product where cuBLASLt has no epilogue for it, and what precedes its backward pass.
 //
-//   bias        y = z + b                          gelu             pre = z + b,  y = gelu(pre)
-//   residual    y = skip + z + b                   scaled_residual  pre = z + b,  y = skip + scale pre
+//   bias        y = z + b (also in fp32)           gelu    pre = z + b,  y = gelu(pre)
+//   residual    y = skip + z + b                   scale   y = skip + scale pre
 //   gelu_backward          dx = dy gelu'(pre)
 //   layer_scale_backward   dpre = scale dy;  dscale = sum over rows of dy pre
 //   bias_backward          db = sum over rows of dy
@@ -42,6 +42,29 @@ KERNEL(linear_bias, THREADS)(const bf16* z, const float* b, bf16* y, int rows, i
 }
 REGISTER(linear_bias)
 
+// For a result that is kept in fp32, in place.
+KERNEL(linear_bias_exact, THREADS)(float* y, const float* b, int rows, int cols) {
+    const int c = block() * THREADS + thread();
+    FOR_ROWS(row, rows) {
+        if (c < cols) {
+            y[static_cast<size_t>(row) * cols + c] += b[c];
+        }
+    }
+}
+REGISTER(linear_bias_exact)
+
+// Layer scale of what linear_bias, or cuBLASLt's epilogue of the same meaning, has left.
+KERNEL(linear_scale, THREADS)(const bf16* pre, const bf16* skip, const float* scale, bf16* y, int rows, int cols) {
+    const int c = block() * THREADS + thread();
+    FOR_ROWS(row, rows) {
+        const size_t i = static_cast<size_t>(row) * cols + c;
+        if (c < cols) {
+            y[i] = to_bf16(to_float(skip[i]) + scale[c] * to_float(pre[i]));
+        }
+    }
+}
+REGISTER(linear_scale)
+
 KERNEL(linear_gelu, THREADS)(const bf16* z, const float* b, bf16* pre, bf16* y, int rows, int cols) {
     const int c = block() * THREADS + thread();
     FOR_ROWS(row, rows) {
@@ -65,20 +88,6 @@ KERNEL(linear_residual, THREADS)(const bf16* z, const float* b, const bf16* skip
     }
 }
 REGISTER(linear_residual)
-
-KERNEL(linear_scaled_residual, THREADS)
-(const bf16* z, const float* b, const bf16* skip, const float* scale, bf16* pre, bf16* y, int rows, int cols) {
-    const int c = block() * THREADS + thread();
-    FOR_ROWS(row, rows) {
-        const size_t i = static_cast<size_t>(row) * cols + c;
-        if (c < cols) {
-            const float x = to_float(z[i]) + b[c];
-            pre[i] = to_bf16(x);
-            y[i] = to_bf16(to_float(skip[i]) + scale[c] * x);
-        }
-    }
-}
-REGISTER(linear_scaled_residual)
 
 KERNEL(gelu_backward, THREADS)(const bf16* dy, const bf16* pre, bf16* dx, int n) {
     const int i = block() * THREADS + thread();

@@ -139,7 +139,8 @@ pub trait Backend: Send {
     fn upload(&mut self, dst: Tensor, src: &[f32]);
     /// dst = src; waits for all earlier work.
     fn download(&mut self, src: Tensor, dst: &mut [f32]);
-    /// dst = src on the copy stream; `src` may be reused when the call returns.
+    /// dst = src on the copy stream; `src` may be reused when the call returns. Operators that read `dst` must have ended: it does not
+    /// wait for those that were queued.
     fn upload_bytes(&mut self, dst: Bytes, src: &[u8]);
     /// Operators called after this see every `upload_bytes` called before it.
     fn wait_uploads(&mut self);
@@ -177,9 +178,9 @@ pub trait Backend: Send {
 
     // ---- layers ----------------------------------------------------------------------------------------------
 
-    /// y[M,N] = epilogue(x[M,K] @ w[K,N] + b[N]).
+    /// y[M,N] = epilogue(x[M,K] @ w[K,N] + b[N]). `y` is an activation, or exact (scratch) where there is no epilogue.
     fn linear_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Gemm, e: Epilogue);
-    /// dx[M,K] = dy @ w^T (when asked), dw[K,N] += x^T @ dy, db[N] += column sums of dy[M,N]. dy is the gradient of
+    /// dx[M,K] = dy @ w^T (when asked), dw[K,N] += x^T @ dy, db[N] += column sums of dy[M,N]. dy, of the kind of y, is the gradient of
     /// x @ w + b: undo the epilogue first (`gelu_backward`, `layer_scale_backward`; a residual needs nothing).
     fn linear_backward(
         &mut self,

@@ -7,6 +7,26 @@ use crate::cpu::simd::Level;
 use cudarc::{cublaslt, driver, nvrtc};
 use std::fmt;
 
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// This machine's processor, in f32.
+    #[default]
+    Cpu,
+    /// The first GPU that the CUDA driver lists, with activations in bf16.
+    Cuda,
+}
+
+/// As it is typed.
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Device::Cpu => "cpu",
+            Device::Cuda => "cuda",
+        })
+    }
+}
+
 /// The CPU and its memory.
 #[derive(Clone, Debug)]
 pub struct CpuDevice {

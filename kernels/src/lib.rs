@@ -31,7 +31,6 @@
 
 mod backend;
 mod cpu;
-#[cfg(test)]
 mod cuda;
 pub mod device;
 pub mod reference;
@@ -39,4 +38,7 @@ mod tensor;
 
 pub use backend::{AdamW, Attention, Backend, Epilogue, Gemm, Plane, Stem};
 pub use cpu::Cpu;
+#[doc(hidden)]
+pub use cuda::emulator;
+pub use cuda::{CudaError, open as open_cuda};
 pub use tensor::{Bytes, Kind, Tensor};

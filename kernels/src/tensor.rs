@@ -14,7 +14,7 @@ pub enum Kind {
     Gradient,
     /// AdamW moments.
     Moment,
-    /// Per-token losses, statistics, masks: small and exact.
+    /// Per-token losses, statistics, masks, scores: small and exact.
     Scratch,
 }
 

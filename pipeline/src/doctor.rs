@@ -121,13 +121,12 @@ fn writable(folder: &Path) -> std::io::Result<()> {
 }
 
 /// A line of /proc/meminfo, in bytes.
-/// What trains and plays. Both are done on the CPU in this version, GPU or not.
+/// What trains and plays with `--device auto`, which starts it to be sure.
 fn backend(devices: &device::Devices, threads: usize) -> String {
     let simd = devices.cpu.simd.first().copied().unwrap_or("scalar");
-    let cpu = format!("the CPU backend: {threads} threads, {simd}");
     match devices.gpus.first() {
-        Some(gpu) => format!("{cpu} (this version does not train on the {} it found)", gpu.name),
-        None => cpu,
+        Some(gpu) if devices.cuda_complete() => format!("the CUDA backend: {gpu} (--device)"),
+        _ => format!("the CPU backend: {threads} threads, {simd} (--device)"),
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, RecordBatch, StringArray};
-use playhouse_agent::{ModelConfig, divergence, score};
+use playhouse_agent::{Compute, ModelConfig, divergence, score};
 use playhouse_schemas::{ActionSpace, Dataset, DatasetSpec, EpisodeRow, Window};
 use rayon::prelude::*;
 
@@ -60,8 +60,8 @@ pub struct Request<'a> {
     pub reference: Option<&'a Path>,
     /// The reward model that scores every rollout.
     pub reward: Option<&'a Path>,
-    /// Threads to use.
-    pub threads: usize,
+    /// Device and threads to use.
+    pub compute: Compute,
 }
 
 /// Every rollout of an evaluation.
@@ -83,14 +83,14 @@ pub fn evaluate_model(
     episodes: u64,
     seed: u64,
     temperature: f32,
-    threads: usize,
+    compute: Compute,
     progress: &dyn Progress,
 ) -> Result<serde_json::Value> {
     let scratch = tempfile::Builder::new().prefix("playhouse-evaluate-").tempdir()?;
     let name = model.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model").to_owned();
     let policies = [(name, model.to_owned())];
     let request =
-        Request { policies: &policies, map, episodes, seed, temperature, reference: None, reward: None, threads };
+        Request { policies: &policies, map, episodes, seed, temperature, reference: None, reward: None, compute };
     let summary = evaluate(&request, scratch.path(), progress)?.summary();
     Ok(serde_json::to_value(&summary.policies[0])?)
 }
@@ -118,7 +118,7 @@ pub fn evaluate(request: &Request, dir: &Path, progress: &dyn Progress) -> Resul
             sampling: derive_seed(request.seed, 1 + place as u64),
             temperature: request.temperature,
             frames: None,
-            threads: request.threads,
+            compute: request.compute,
         };
         let message = format!("rollouts of {name}");
         rollouts_into(&dataset, &rollouts, &mut |done| progress.update(before + done, total, &message), progress)?;
@@ -126,12 +126,12 @@ pub fn evaluate(request: &Request, dir: &Path, progress: &dyn Progress) -> Resul
     let mut evaluation = measure(&dataset)?;
     if let Some(reference) = request.reference {
         for (name, model) in request.policies {
-            evaluation.compare(&root, name, model, reference, request.threads, progress)?;
+            evaluation.compare(&root, name, model, reference, request.compute, progress)?;
         }
     }
     if let Some(model) = request.reward {
         let (mut endings, _) = Windows::endings(&root, ModelConfig::read(model)?.frame_size)?;
-        let scores = score(model, &mut endings, request.threads, &mut Watch::part(progress, "reward", 0, 0))?;
+        let scores = score(model, &mut endings, request.compute, &mut Watch::part(progress, "reward", 0, 0))?;
         for (row, score) in evaluation.rows.iter_mut().zip(scores) {
             row.reward = Some(score);
         }
@@ -202,7 +202,7 @@ impl Evaluation {
         policy: &str,
         model: &Path,
         reference: &Path,
-        threads: usize,
+        compute: Compute,
         progress: &dyn Progress,
     ) -> Result<()> {
         if model == reference {
@@ -216,7 +216,7 @@ impl Evaluation {
         let just_windows = windows.iter().map(|(_, window)| *window).collect();
         let mut source = Windows::open(root, just_windows, Role::Rollout, side, FRAMES_KEPT)?;
         let mut watch = Watch::part(progress, &format!("KL of {policy}:"), 0, 0);
-        let means = divergence(model, reference, &mut source, threads, &mut watch)?;
+        let means = divergence(model, reference, &mut source, compute, &mut watch)?;
         let mut sums: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
         for ((place, window), mean) in windows.iter().zip(means) {
             let steps = source.weighted(window) as f64;

@@ -125,6 +125,23 @@ fn doctor_says_what_will_be_used() {
     assert!(!json["backend"].as_str().unwrap().is_empty());
 }
 
+/// Where CUDA works there is nothing to refuse: then only `cpu` and `auto` are asked for.
+#[test]
+fn a_device_can_be_asked_for_and_what_is_missing_is_said() {
+    let house = House::new();
+    house.write("p.toml", "name = 'p'\n[[stage]]\nname = 't'\nkind = 'query'\nsql = 'select 1 as x'\n");
+    let json: serde_json::Value = serde_json::from_str(&house.ok(&["doctor", "--json"]).out).unwrap();
+    let missing = json["libraries"].as_array().unwrap().iter().find_map(|library| library["missing"].as_str());
+    if let Some(missing) = missing {
+        house.fails(1, &["run", "p.toml", "--device", "cuda"], &["--device cuda cannot be had", missing]);
+        house.fails(1, &["evaluate", "m.safetensors", "--device", "cuda"], &["--device cuda cannot be had", missing]);
+        assert!(json["backend"].as_str().unwrap().contains("CPU"), "{json}");
+    }
+    house.ok(&["run", "p.toml", "--device", "cpu"]);
+    house.ok(&["run", "p.toml", "--device", "auto"]);
+    house.fails(2, &["run", "p.toml", "--device", "tpu"], &["tpu", "auto", "cpu", "cuda"]);
+}
+
 #[test]
 fn quiet_is_quiet() {
     let house = House::new();

@@ -1,4 +1,4 @@
-//! Launches of `cuda/attention.cu` and `cuda/attention_any.cu`.
+//! Launches of `cuda/attention.cu`, `cuda/attention_any.cu` and `cuda/attention_decode.cu`.
 
 use super::{Launch, Pointer, launch};
 use crate::Attention;
@@ -37,4 +37,23 @@ pub fn backward(dy: Pointer, qkv: Pointer, dqkv: Pointer, scratch: Pointer, d: A
     ["attention_backward_any_queries", "attention_backward_any_keys"]
         .map(|kernel| launch!(kernel, [pairs * d.t, 1, 1], dy, qkv, dqkv, probs, ds, d.t, d.heads, d.head_size))
         .to_vec()
+}
+
+/// f32 elements of `scores` for `decode`.
+pub fn decode_scratch(d: Attention) -> usize {
+    d.b * d.heads * d.t
+}
+
+/// y[B,NH*HS] of one new timestep's qkv[B,3,NH,HS] and cache[B,2,T,NH,HS], which takes the new keys and values; `positions` is the
+/// device's i32 [B], each below T.
+pub fn decode(
+    qkv: Pointer,
+    cache: Pointer,
+    y: Pointer,
+    scores: Pointer,
+    positions: Pointer,
+    d: Attention,
+) -> Vec<Launch> {
+    let blocks = d.b * d.heads;
+    vec![launch!("attention_decode", [blocks, 1, 1], qkv, cache, y, scores, positions, d.t, d.heads, d.head_size)]
 }

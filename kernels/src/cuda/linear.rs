@@ -11,7 +11,7 @@ const ROWS: usize = 65_535;
 const PARTS: usize = 256;
 
 /// How z becomes y. Tensors as in [`crate::Epilogue`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Epilogue {
     /// y = z + b.
     Bias,
@@ -19,8 +19,6 @@ pub enum Epilogue {
     Gelu { pre: Pointer },
     /// y = skip + z + b.
     Residual { skip: Pointer },
-    /// pre = z + b, y = skip + scale pre.
-    ScaledResidual { skip: Pointer, scale: Pointer, pre: Pointer },
 }
 
 /// y[M,N] of the product z[M,N] and b[N].
@@ -30,10 +28,17 @@ pub fn epilogue(z: Pointer, b: Pointer, y: Pointer, e: Epilogue, m: usize, n: us
         Epilogue::Bias => launch!("linear_bias", [x, rows, 1], z, b, y, m, n),
         Epilogue::Gelu { pre } => launch!("linear_gelu", [x, rows, 1], z, b, pre, y, m, n),
         Epilogue::Residual { skip } => launch!("linear_residual", [x, rows, 1], z, b, skip, y, m, n),
-        Epilogue::ScaledResidual { skip, scale, pre } => {
-            launch!("linear_scaled_residual", [x, rows, 1], z, b, skip, scale, pre, y, m, n)
-        }
     }]
+}
+
+/// y[M,N] += b[N], where y is f32.
+pub fn bias_exact(y: Pointer, b: Pointer, m: usize, n: usize) -> Vec<Launch> {
+    vec![launch!("linear_bias_exact", [n.div_ceil(THREADS), m.min(ROWS), 1], y, b, m, n)]
+}
+
+/// y[M,N] = skip + scale[N] pre.
+pub fn scale(pre: Pointer, skip: Pointer, scale: Pointer, y: Pointer, m: usize, n: usize) -> Vec<Launch> {
+    vec![launch!("linear_scale", [n.div_ceil(THREADS), m.min(ROWS), 1], pre, skip, scale, y, m, n)]
 }
 
 /// Elements of `parts` for `layer_scale_backward` and `bias_backward`.

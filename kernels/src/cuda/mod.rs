@@ -1,23 +1,72 @@
-//! The CUDA kernels of `cuda/*.cu`: which launches an operator is made of, by its shape.
+//! The CUDA backend.
+//!
+//! ```text
+//! Backend's operators      backend.rs    checks kinds and lengths, finds addresses (memory.rs), takes scratch memory
+//!   -> lists of Launch     one file an operator, as its kernels in cuda/*.cu: which kernels, how many blocks, which arguments
+//!   -> Driver              driver.rs     memory, transfers, launches, matrix products: all that a device has to do
+//!        a GPU         device/       cudarc: NVRTC, two streams, cuBLASLt
+//!        emulated          emulator.rs   kernels compiled as C++, products in plain loops: tests on any CPU
+//! ```
 //!
 //! One operator, one file here, one `.cu` of the same name, one oracle in [`crate::reference`]. A [`Launch`] is data, so that the
-//! same list runs on the emulator (the tests of this module, on any CPU with a C++ compiler) and on a device.
+//! same list runs on the emulator and on a device.
 //!
-//! Tensors are device addresses. Activations are bf16; parameters, their gradients and statistics are f32. `parts` is
-//! scratch memory of the length that the operator's `parts` function tells.
+//! Tensors are device addresses. Activations are bf16; parameters, their gradients and statistics are f32, and beside each weight
+//! lies its bf16 copy, which matrix products read. `parts` is scratch memory of the length that the operator's `parts` function tells.
 
 mod adamw;
 mod attention;
+mod backend;
+mod bf16;
+mod bradley_terry;
 mod depthwise;
+mod device;
+mod driver;
+mod elementary;
+pub mod emulator;
 mod layer_norm;
 mod linear;
+mod memory;
 mod planes;
 mod policy_loss;
 mod stem;
+#[cfg(test)]
 mod tests;
+
+use backend::Cuda;
+use driver::{Driver, Operand, Product};
+
+pub use device::CudaError;
+
+/// The first GPU as a backend.
+///
+/// # Errors
+/// What is missing or too old, and how to get it.
+pub fn open() -> Result<Box<dyn crate::Backend>, CudaError> {
+    Ok(Box::new(Cuda::new(device::Gpu::open()?)))
+}
 
 /// A device address.
 pub type Pointer = u64;
+
+/// How a tensor is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Store {
+    /// Rounded to nearest, ties to even.
+    Bf16,
+    /// As it is.
+    F32,
+}
+
+impl Store {
+    /// Bytes of an element.
+    pub fn size(self) -> usize {
+        match self {
+            Store::Bf16 => 2,
+            Store::F32 => 4,
+        }
+    }
+}
 
 /// One argument of a kernel, by the kind of its parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -16,13 +16,14 @@ pub fn starts(heads: &[usize]) -> Vec<i32> {
 /// A null pointer.
 const NONE: Pointer = 0;
 
-/// dlogits, nll, kl, entropy of `tokens` tokens; `reference` is (the reference's logits, kl_weight).
+/// dlogits, nll, kl, entropy of `tokens` tokens; `reference` is the reference's logits.
 #[expect(clippy::too_many_arguments, reason = "the operator's own")]
 pub fn policy_loss(
     logits: Pointer,
-    reference: Option<(Pointer, Pointer)>,
+    reference: Option<Pointer>,
     actions: Pointer,
     weight: Pointer,
+    kl_weight: Option<Pointer>,
     starts: Pointer,
     dlogits: Pointer,
     nll: Pointer,
@@ -31,7 +32,7 @@ pub fn policy_loss(
     tokens: usize,
     heads: usize,
 ) -> Vec<Launch> {
-    let (reference, kl_weight) = reference.unwrap_or((NONE, NONE));
+    let (reference, kl_weight) = (reference.unwrap_or(NONE), kl_weight.unwrap_or(NONE));
     vec![launch!(
         "policy_loss",
         [tokens.div_ceil(4), 1, 1],

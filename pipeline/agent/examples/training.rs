@@ -7,8 +7,8 @@
 use std::time::Instant;
 
 use playhouse_agent::{
-    Actor, Environment, EpisodeStart, ModelConfig, Reinforce, Result, RewardFn, SOURCE_FRAME, Training, Trajectory,
-    WindowBatch, WindowSource, imitate, reinforce_with,
+    Actor, Compute, Environment, EpisodeStart, ModelConfig, Reinforce, Result, RewardFn, SOURCE_FRAME, Training,
+    Trajectory, WindowBatch, WindowSource, imitate, reinforce_with,
 };
 
 /// Windows of noise at the model's own frame size.
@@ -88,7 +88,13 @@ fn main() -> Result<()> {
         let len = 256 * 97 + config.context * config.frame_bytes();
         Noise { config: config.clone(), bytes: (0..len).map(|i| (i * i / 7) as u8).collect() }
     };
-    let t = Training { steps: steps as u64, batch: 8, threads, checkpoint_every: u64::MAX, ..Training::default() };
+    let t = Training {
+        steps: steps as u64,
+        batch: 8,
+        compute: Compute::cpu(threads),
+        checkpoint_every: u64::MAX,
+        ..Training::default()
+    };
     let frames = (steps * t.batch * config.context) as f64;
     let policy =
         timed("imitation", |_| frames, || imitate(&config, None, &mut noise(), None, &t, &dir.join("a"), &mut ()))?
@@ -110,7 +116,14 @@ fn main() -> Result<()> {
                 steps += t.steps;
                 Ok(())
             };
-            Actor::load(&policy, 64, threads)?.rollouts(&mut worlds, &starts, 1, 1.0, &mut done, &mut ())?;
+            Actor::load(&policy, 64, Compute::cpu(threads))?.rollouts(
+                &mut worlds,
+                &starts,
+                1,
+                1.0,
+                &mut done,
+                &mut (),
+            )?;
             Ok(steps)
         },
     )?;
@@ -120,7 +133,7 @@ fn main() -> Result<()> {
             freeze_encoder,
             reward_mean: Some(0.0),
             reward_std: Some(1.0),
-            threads,
+            compute: Compute::cpu(threads),
             ..Reinforce::default()
         };
         let steps = |report: &playhouse_agent::Report| {

@@ -407,7 +407,7 @@ mod tests {
         for readout in [Readout::Mean, Readout::Flatten] {
             for preset in ModelConfig::PRESETS {
                 let config = ModelConfig { readout, ..ModelConfig::preset(preset).unwrap() };
-                let acts = EncoderActs::plan(crate::model::backend(1).as_mut(), &config, 2);
+                let acts = EncoderActs::plan(&mut playhouse_kernels::Cpu::new(1), &config, 2);
                 let mut planned = vec![acts.stem, acts.stem_norm.y, acts.out_norm.y];
                 planned.extend(acts.pooled);
                 for stage in &acts.stages {

@@ -52,6 +52,10 @@ pub enum Error {
         value: f64,
     },
 
+    /// The device asked for cannot be used here.
+    #[error("{0}")]
+    Device(#[from] playhouse_kernels::CudaError),
+
     /// The observer asked to stop. The state was saved; the same call goes on where it stopped.
     #[error("stopped on request; run again to continue")]
     Interrupted,

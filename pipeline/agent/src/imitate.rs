@@ -12,7 +12,7 @@ use crate::config::{Head, ModelConfig};
 use crate::error::{Error, Result};
 use crate::feed::{Batch, Loader, Windows};
 use crate::learner::Learner;
-use crate::model::{Input, Pass, backend, initial_values};
+use crate::model::{Input, Pass, initial_values};
 use crate::report::{Observer, Report};
 use crate::settings::Training;
 use crate::softmax::log_softmax;
@@ -40,17 +40,17 @@ pub fn imitate(
     settings.validate_imitation()?;
     let mut train = Windows::new(train, config, "training windows")?;
     let mut held_out = held_out.map(|source| Windows::new(source, config, "held-out windows")).transpose()?;
-    let mut l = Learner::plan(backend(settings.threads), config, Head::Policy);
+    let mut l = Learner::plan(settings.compute.backend()?, config, Head::Policy);
     let pass = Pass::plan(l.b.as_mut(), config, settings.batch, true);
     let mut objective = Imitation::plan(&mut l, settings.batch);
     let run = Run {
-        identity: serde_json::json!({
+        identity: settings.compute.mark(serde_json::json!({
             "kind": "imitate",
             "model": config,
             "settings": settings,
             "windows": train.items(),
             "held_out": held_out.as_ref().map(|h| h.items()),
-        }),
+        })),
         settings,
         dir,
         windows_an_item: 1,

@@ -20,6 +20,7 @@
 //! it continues from its last checkpoint and ends with the same bytes (see [`imitate`]).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod compute;
 mod config;
 mod decoder;
 mod encoder;
@@ -50,11 +51,13 @@ mod train;
 mod transformer;
 mod view;
 
+pub use compute::Compute;
 pub use config::{Component, Head, ModelConfig, Readout, SOURCE_FRAME};
 pub use environment::{Environment, EpisodeStart};
 pub use error::{Error, Result};
 pub use frames::{shrink, shrink_source};
 pub use imitate::imitate;
+pub use playhouse_kernels::device::Device;
 pub use predict::{divergence, evaluate_loss, score};
 pub use reinforce::{Reinforce, RewardFn, reinforce, reinforce_with};
 pub use report::{KEPT_STEP, MetricRow, Observer, Report};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use playhouse_kernels::{Backend, Bytes, Cpu, Epilogue, Kind, Tensor};
+use playhouse_kernels::{Backend, Bytes, Epilogue, Kind, Tensor};
 
 use crate::config::{Head, ModelConfig};
 use crate::encoder::{self, CHUNK, EncoderActs, EncoderScratch, gemm};
@@ -15,15 +15,6 @@ use crate::view::View;
 /// Bytes of encoder activations that are kept between forward and backward. A batch with more of them is encoded twice, which costs a
 /// third more arithmetic: 1,213 frames of `tiny`, 79 of `paper`.
 const KEEP_BYTES: usize = 512 << 20;
-
-/// The backend to compute on: `threads` CPU threads, 0 for all.
-pub(crate) fn backend(threads: usize) -> Box<dyn Backend> {
-    Box::new(Cpu::new(threads_or_all(threads)))
-}
-
-pub(crate) fn threads_or_all(threads: usize) -> usize {
-    if threads > 0 { threads } else { std::thread::available_parallelism().map_or(1, usize::from) }
-}
 
 /// Weights on a device.
 #[derive(Clone)]

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use playhouse_kernels::{Backend, Kind, Tensor};
 
+use crate::compute::Compute;
 use crate::config::{Head, ModelConfig};
 use crate::error::{Error, Result};
 use crate::feed::{Batch, Loader, Windows, ahead};
 use crate::files::ModelFile;
 use crate::imitate::PolicyMeter;
-use crate::model::{Input, Model, Pass, backend, read_model};
+use crate::model::{Input, Model, Pass, read_model};
 use crate::report::Observer;
 use crate::reward::LastHidden;
 use crate::softmax::log_softmax;
@@ -18,14 +19,14 @@ use crate::source::{WindowSource, last_positions};
 /// Windows computed together.
 const BATCH: usize = 16;
 
-/// The reward model's score of every window, at its last real timestep. `threads` 0 takes all.
+/// The reward model's score of every window, at its last real timestep.
 pub fn score(
     model: &Path,
     windows: &mut dyn WindowSource,
-    threads: usize,
+    compute: Compute,
     observer: &mut dyn Observer,
 ) -> Result<Vec<f32>> {
-    let mut scorer = Scorer::load(model, threads)?;
+    let mut scorer = Scorer::load(model, compute)?;
     let mut loader = Windows::new(windows, &scorer.model.config.clone(), "windows to score")?;
     let items = loader.items();
     let mut scores = Vec::with_capacity(items);
@@ -40,10 +41,10 @@ pub fn score(
 pub fn evaluate_loss(
     model: &Path,
     windows: &mut dyn WindowSource,
-    threads: usize,
+    compute: Compute,
     observer: &mut dyn Observer,
 ) -> Result<Vec<(String, f64)>> {
-    let mut reader = Reader::new(&read_model(model, Head::Policy)?, threads);
+    let mut reader = Reader::new(&read_model(model, Head::Policy)?, compute)?;
     let mut meter = PolicyMeter::new(&reader.model.config);
     let mut loader = Windows::new(windows, &reader.model.config, "windows to evaluate")?;
     each_batch(&mut loader, observer, "evaluating windows", |batch| {
@@ -59,7 +60,7 @@ pub fn divergence(
     policy: &Path,
     reference: &Path,
     windows: &mut dyn WindowSource,
-    threads: usize,
+    compute: Compute,
     observer: &mut dyn Observer,
 ) -> Result<Vec<f64>> {
     let (policy, reference) = (read_model(policy, Head::Policy)?, read_model(reference, Head::Policy)?);
@@ -67,7 +68,7 @@ pub fn divergence(
     if own.frame_size != other.frame_size || own.context != other.context || own.actions != other.actions {
         return Err(Error::Input("the policy and the reference see other frames or have other actions".to_owned()));
     }
-    let (mut policy, mut reference) = (Reader::new(&policy, threads), Reader::new(&reference, threads));
+    let (mut policy, mut reference) = (Reader::new(&policy, compute)?, Reader::new(&reference, compute)?);
     let config = policy.model.config.clone();
     let cardinalities = config.cardinalities();
     let mut loader = Windows::new(windows, &config, "windows to compare")?;
@@ -111,12 +112,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(file: &ModelFile, threads: usize) -> Self {
-        let mut b = backend(threads);
+    fn new(file: &ModelFile, compute: Compute) -> Result<Self> {
+        let mut b = compute.backend()?;
         let model = Model::from_file(b.as_mut(), file);
         let pass = Pass::plan(b.as_mut(), &file.config, BATCH, false);
         let logits = b.alloc(BATCH * file.config.context * file.config.logits(), Kind::Activation);
-        Self { b, model, pass, logits }
+        Ok(Self { b, model, pass, logits })
     }
 
     /// Logits `[B,T,sum K]` of a batch (at most [`BATCH`] windows).
@@ -167,17 +168,17 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
-    pub fn load(path: &Path, threads: usize) -> Result<Self> {
-        Ok(Self::new(&read_model(path, Head::Reward)?, threads))
+    pub fn load(path: &Path, compute: Compute) -> Result<Self> {
+        Self::new(&read_model(path, Head::Reward)?, compute)
     }
 
-    pub fn new(file: &ModelFile, threads: usize) -> Self {
-        let mut b = backend(threads);
+    pub fn new(file: &ModelFile, compute: Compute) -> Result<Self> {
+        let mut b = compute.backend()?;
         let model = Model::from_file(b.as_mut(), file);
         let pass = Pass::plan(b.as_mut(), &file.config, BATCH, false);
         let gather = LastHidden::plan(b.as_mut(), &file.config, BATCH);
-        let scores = b.alloc(BATCH, Kind::Activation);
-        Self { b, model, pass, gather, scores }
+        let scores = b.alloc(BATCH, Kind::Scratch);
+        Ok(Self { b, model, pass, gather, scores })
     }
 
     /// Configuration of the model.

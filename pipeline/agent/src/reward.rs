@@ -13,7 +13,7 @@ use crate::encoder::gemm;
 use crate::error::Result;
 use crate::feed::{Batch, Loader, Pairs};
 use crate::learner::Learner;
-use crate::model::{Input, Pass, backend, initial_values};
+use crate::model::{Input, Pass, initial_values};
 use crate::pairs::PairMeter;
 use crate::report::{Observer, Report};
 use crate::settings::Training;
@@ -41,17 +41,17 @@ pub fn train_reward(
     settings.validate()?;
     let mut train = Pairs::new(train, config, "training pairs")?;
     let mut held_out = Pairs::new(held_out, config, "held-out pairs")?;
-    let mut l = Learner::plan(backend(settings.threads), config, Head::Reward);
+    let mut l = Learner::plan(settings.compute.backend()?, config, Head::Reward);
     let pass = Pass::plan(l.b.as_mut(), config, 2 * settings.batch, true);
     let mut objective = Preference::plan(&mut l, settings);
     let run = Run {
-        identity: serde_json::json!({
+        identity: settings.compute.mark(serde_json::json!({
             "kind": "train_reward",
             "model": config,
             "settings": settings,
             "pairs": train.items(),
             "held_out": held_out.items(),
-        }),
+        })),
         settings,
         dir,
         windows_an_item: 2,
@@ -82,8 +82,8 @@ impl Preference {
         Self {
             gather: LastHidden::plan(b, &config, windows),
             d_last: b.alloc(windows * config.width, Kind::Activation),
-            scores: b.alloc(windows, Kind::Activation),
-            d_scores: b.alloc(windows, Kind::Activation),
+            scores: b.alloc(windows, Kind::Scratch),
+            d_scores: b.alloc(windows, Kind::Scratch),
             label: b.alloc(settings.batch, Kind::Scratch),
             loss: b.alloc(settings.batch, Kind::Scratch),
             centering: settings.centering,

@@ -15,12 +15,13 @@ use std::time::Instant;
 use playhouse_kernels::Backend;
 use rayon::prelude::*;
 
+use crate::compute::Compute;
 use crate::config::{Head, ModelConfig, SOURCE_FRAME};
 use crate::decoder::Decoder;
 use crate::environment::{Environment, EpisodeStart};
 use crate::error::{Error, Result};
 use crate::frames::shrink_source;
-use crate::model::{Model, backend, read_model, threads_or_all};
+use crate::model::{Model, read_model};
 use crate::report::Observer;
 use crate::rng;
 use crate::softmax::log_softmax;
@@ -49,16 +50,16 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Loads a policy, with memory for `lanes` episodes at once. `threads` 0 takes all.
-    pub fn load(model: &Path, lanes: usize, threads: usize) -> Result<Self> {
+    /// Loads a policy, with memory for `lanes` episodes at once.
+    pub fn load(model: &Path, lanes: usize, compute: Compute) -> Result<Self> {
         if lanes == 0 {
             return Err(Error::Settings("lanes is 0, but at least one episode must run at a time".to_owned()));
         }
         let file = read_model(model, Head::Policy)?;
-        let mut b = backend(threads);
+        let mut b = compute.backend()?;
         let model = Model::from_file(b.as_mut(), &file);
         let decoder = Decoder::plan(b.as_mut(), &file.config, lanes);
-        Ok(Self { b, model, decoder, pool: pool(threads)? })
+        Ok(Self { b, model, decoder, pool: pool(compute)? })
     }
 
     /// The policy's configuration.
@@ -86,8 +87,8 @@ impl Actor {
 }
 
 /// Threads for environments.
-pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool> {
-    rayon::ThreadPoolBuilder::new().num_threads(threads_or_all(threads)).build().map_err(Error::outside)
+pub(crate) fn pool(compute: Compute) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new().num_threads(compute.threads()).build().map_err(Error::outside)
 }
 
 /// How actions are drawn, and what is kept.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::compute::Compute;
 use crate::error::{Error, Result};
 
 /// How the learning rate moves after the warm-up.
@@ -54,9 +55,9 @@ pub struct Training {
     /// Keep the weights of the evaluation with the lowest held-out loss, and stop after this many without a better one; 0 trains to the
     /// end and keeps the last.
     pub patience: u64,
-    /// Threads to compute with; 0 takes all. Never changes a result.
-    #[serde(skip_serializing)]
-    pub threads: usize,
+    /// What to compute with.
+    #[serde(skip)]
+    pub compute: Compute,
 }
 
 impl Default for Training {
@@ -79,7 +80,7 @@ impl Default for Training {
             label_noise: 0.0,
             centering: 0.01,
             patience: 0,
-            threads: 0,
+            compute: Compute::default(),
         }
     }
 }

@@ -13,9 +13,9 @@ use crate::evaluate::evaluate_model;
 /// `playhouse evaluate`
 pub(super) fn evaluate(context: &mut Context, args: &EvaluateArgs) -> Result<()> {
     let model = model(context, args)?;
+    let compute = context.compute(args.device)?;
     let task = context.console.task("evaluate");
-    let summary =
-        evaluate_model(&model, &args.map, args.episodes, args.seed, args.temperature, context.threads, &task)?;
+    let summary = evaluate_model(&model, &args.map, args.episodes, args.seed, args.temperature, compute, &task)?;
     drop(task);
     if args.json {
         json(context.out, &summary)?;

@@ -22,6 +22,7 @@ mod args;
 mod cluster;
 mod data;
 mod definitions;
+mod device;
 mod evaluate;
 mod housekeeping;
 mod pipeline;

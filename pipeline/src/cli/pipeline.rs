@@ -75,7 +75,7 @@ fn describe(plan: &Plan) -> String {
 pub(super) fn run(context: &mut Context, args: RunArgs) -> Result<()> {
     let definition = Definition::load(&args.pipeline.pipeline)?;
     let options = Options {
-        threads: context.threads,
+        compute: context.compute(args.device)?,
         memory_limit: context.memory_limit,
         spill_limit: context.spill_limit,
         cluster: cluster::connect(args.cluster.as_deref())?,

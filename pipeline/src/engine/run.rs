@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
+use playhouse_agent::Compute;
 use playhouse_cluster::Cluster;
 use playhouse_queries::{Session, SessionOptions};
 
@@ -30,11 +31,11 @@ use crate::stages::{self, Outcome, StageContext};
 /// Rows of a violated expectation that are shown.
 const SHOWN_ROWS: usize = 5;
 
-/// How a plan is executed. Nothing here changes a result.
+/// How a plan is executed. Nothing here changes a result, but that another device rounds otherwise.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Threads a stage may use.
-    pub threads: usize,
+    /// Device and threads a stage may use.
+    pub compute: Compute,
     /// Bytes a query may take; none: no limit.
     pub memory_limit: Option<usize>,
     /// Bytes of temporary files that a query may write; none: what the query engine allows.
@@ -135,7 +136,7 @@ pub fn run(plan: &Plan, lock: &Lock, options: &Options, console: &Console) -> Re
             Some(why) => (Fate::Skipped(why), None),
             None if item.state == State::Cached => (Fate::Cached, item.record.clone()),
             None => {
-                announce(console, item, number + 1, plan.stages.len(), options.threads);
+                announce(console, item, number + 1, plan.stages.len(), options.compute);
                 let console_task = console.task(&item.stage);
                 match execute(plan, item, lock, options, &console_task) {
                     Ok(record) => (Fate::Done, Some(record)),
@@ -193,7 +194,7 @@ fn blocked(plan: &Plan, item: &Item, broken: &BTreeSet<(String, String)>) -> Opt
 }
 
 /// What is about to happen, with every setting resolved, before it happens.
-fn announce(console: &Console, item: &Item, number: usize, total: usize, threads: usize) {
+fn announce(console: &Console, item: &Item, number: usize, total: usize, compute: Compute) {
     let runs = if item.runs.is_empty() { String::new() } else { format!(" [{}]", item.runs.join("; ")) };
     let verb = match item.state {
         State::Resumes => "resuming ",
@@ -208,7 +209,8 @@ fn announce(console: &Console, item: &Item, number: usize, total: usize, threads
         settings.extend(extra.map(|(name, value)| format!("${name} = {}", shown(value))));
     } else {
         settings.push(format!("seed = {}", item.node.seed));
-        settings.push(format!("threads = {threads}"));
+        settings.push(format!("device = {}", compute.device));
+        settings.push(format!("threads = {}", compute.threads));
     }
     console.line(&format!("      {}", settings.join(", ")));
 }
@@ -229,7 +231,7 @@ fn execute(plan: &Plan, item: &Item, lock: &Lock, options: &Options, progress: &
     let since = Instant::now();
     let dir = prepare(item, lock)?;
     let session = Session::new(&SessionOptions {
-        threads: Some(options.threads),
+        threads: Some(options.compute.threads),
         memory_limit: options.memory_limit,
         spill_limit: options.spill_limit,
         stop: Some(Arc::new(interrupted)),
@@ -331,7 +333,7 @@ fn work(
         inputs,
         session,
         progress,
-        threads: options.threads,
+        compute: options.compute,
     };
     // A bug in one stage must not take the books and the other branches with it.
     catch_unwind(AssertUnwindSafe(|| stages::run(&item.kind, &context))).unwrap_or_else(|_| {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use playhouse_agent::{Component, ModelConfig, Readout, Training, imitate};
+use playhouse_agent::{Component, Compute, ModelConfig, Readout, Training, imitate};
 
 use super::*;
 use crate::progress::Silent;
@@ -29,7 +29,7 @@ pub fn small_model(dir: &Path, seed: u64) -> PathBuf {
     };
     let windows = vec![Window { episode_id: 0, t_start: 0, length: 8, weight: 1.0 }];
     let mut source = Windows::open(&data, windows, Role::Whole, 32, 0).unwrap();
-    let training = Training { steps: 1, batch: 1, seed, threads: 2, ..Training::default() };
+    let training = Training { steps: 1, batch: 1, seed, compute: Compute::cpu(2), ..Training::default() };
     let run = dir.join(format!("model-{seed}"));
     std::fs::create_dir_all(&run).unwrap();
     imitate(&config, None, &mut source, None, &training, &run, &mut ()).unwrap().model
@@ -46,7 +46,7 @@ pub fn small_evaluation(dir: &Path, episodes: u64) -> Evaluation {
         temperature: 1.0,
         reference: Some(&policies[0].1),
         reward: None,
-        threads: 2,
+        compute: Compute::cpu(2),
     };
     evaluate(&request, dir, &Silent).unwrap()
 }

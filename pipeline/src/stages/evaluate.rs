@@ -68,7 +68,7 @@ impl Stage for Evaluate {
             temperature: self.temperature,
             reference: reference.as_deref(),
             reward: reward.as_deref().map(Path::new),
-            threads: ctx.threads,
+            compute: ctx.compute,
         };
         let evaluation = evaluate(&request, ctx.dir, ctx.progress)?;
         evaluation.write(ctx.dir)?;

@@ -61,7 +61,7 @@ impl Stage for Imitate {
         let Imitate { inputs, training } = self;
         let init = inputs.init.as_deref().map(|stage| ctx.model(stage)).transpose()?;
         let config = super::model_config(inputs.model.as_deref(), init.as_deref())?;
-        let training = Training { seed: ctx.training_seed(training.seed), threads: ctx.threads, ..training };
+        let training = Training { seed: ctx.training_seed(training.seed), compute: ctx.compute, ..training };
         let data = ctx.dataset(&inputs.data)?;
         let open =
             |stage: &str, cache| Windows::from_table(&data, &ctx.query(stage)?, Role::Whole, config.frame_size, cache);

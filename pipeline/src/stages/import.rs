@@ -48,7 +48,7 @@ impl Stage for Import {
     fn run(self, ctx: &StageContext) -> Result<Outcome> {
         let root = ctx.dir.join("data");
         let Import { source: Source { format, source }, options } = self;
-        let threads = ctx.threads;
+        let threads = ctx.compute.threads;
         run(&Request { format, source, dataset: root.clone(), options, resume: true, threads }, ctx.progress)?;
         dataset_outcome(&Dataset::open(&root)?)
     }

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use playhouse_agent::{MetricRow, ModelConfig, Report, Training};
+use playhouse_agent::{Compute, MetricRow, ModelConfig, Report, Training};
 use playhouse_queries::Session;
 use playhouse_schemas::Dataset;
 
@@ -65,8 +65,8 @@ pub struct StageContext<'a> {
     pub session: &'a Session,
     /// Where to report progress, and where a stop request comes from.
     pub progress: &'a dyn Progress,
-    /// Threads the stage may use.
-    pub threads: usize,
+    /// Device and threads the stage may use.
+    pub compute: Compute,
 }
 
 /// What a finished stage tells.

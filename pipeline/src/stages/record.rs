@@ -113,7 +113,7 @@ impl Stage for Record {
     }
 
     fn run(self, ctx: &StageContext) -> Result<Outcome> {
-        self.record(&ctx.dir.join("data"), purpose_seed(ctx.seed, ctx.name), ctx.threads, ctx.progress)
+        self.record(&ctx.dir.join("data"), purpose_seed(ctx.seed, ctx.name), ctx.compute.threads, ctx.progress)
     }
 }
 

@@ -54,7 +54,7 @@ impl Stage for ReinforceStage {
         let reward = ctx.model(&inputs.reward)?;
         let reference = ctx.model(inputs.reference.as_deref().unwrap_or(&inputs.policy))?;
         let seed = ctx.training_seed(algorithm.seed);
-        let algorithm = Reinforce { seed, threads: ctx.threads, ..algorithm };
+        let algorithm = Reinforce { seed, compute: ctx.compute, ..algorithm };
         let mut environments = ArenaEnvironment::lanes(&inputs.map, None, algorithm.lanes);
         // Every group of every update has a start of its own; the update's place keeps the streams apart.
         let starts = derive_seed(purpose_seed(ctx.seed, ctx.name), 0);

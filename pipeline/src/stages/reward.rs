@@ -60,7 +60,7 @@ impl Stage for Reward {
         let Reward { inputs, training } = self;
         let init = inputs.init.as_deref().map(|stage| ctx.model(stage)).transpose()?;
         let config = super::model_config(inputs.model.as_deref(), init.as_deref())?;
-        let training = Training { seed: ctx.training_seed(training.seed), threads: ctx.threads, ..training };
+        let training = Training { seed: ctx.training_seed(training.seed), compute: ctx.compute, ..training };
         let data = ctx.dataset(&inputs.data)?;
         let open = |stage: &str, cache| Pairs::from_table(&data, &ctx.query(stage)?, config.frame_size, cache);
         let mut train = open(&inputs.pairs, TRAINING_CACHE)?;
@@ -83,7 +83,7 @@ fn write_scores(ctx: &StageContext, datasets: &[String], config: &ModelConfig, m
     let (mut names, mut ids, mut rewards) = (Vec::new(), Vec::new(), Vec::new());
     for stage in datasets {
         let (mut endings, rows) = Windows::endings(&ctx.dataset(stage)?, config.frame_size)?;
-        let scores = score(model, &mut endings, ctx.threads, &mut Watch::part(ctx.progress, stage, 0, 0))?;
+        let scores = score(model, &mut endings, ctx.compute, &mut Watch::part(ctx.progress, stage, 0, 0))?;
         names.extend(std::iter::repeat_n(stage.as_str(), rows.len()));
         ids.extend(rows.iter().map(|row| row.episode_id));
         rewards.extend(scores);

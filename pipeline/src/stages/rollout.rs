@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use playhouse_agent::{Actor, EpisodeStart};
+use playhouse_agent::{Actor, Compute, EpisodeStart};
 use playhouse_schemas::{ActionSource, ActionSpace, Dataset, DatasetSpec, Episode, FrameSpec};
 use serde::Deserialize;
 
@@ -87,7 +87,7 @@ impl Stage for Rollout {
             sampling: derive_seed(seed, 1),
             temperature: self.temperature,
             frames: spec.frames.clone(),
-            threads: ctx.threads,
+            compute: ctx.compute,
         };
         rollouts_into(
             &dataset,
@@ -122,7 +122,7 @@ pub(crate) struct Rollouts<'a> {
     pub sampling: u64,
     pub temperature: f32,
     pub frames: Option<FrameSpec>,
-    pub threads: usize,
+    pub compute: Compute,
 }
 
 /// Plays those of the episodes that `dataset` does not hold yet. `report` gets the number finished so far.
@@ -139,7 +139,7 @@ pub(crate) fn rollouts_into(
         return Ok(());
     }
     let lanes = LANES.min(r.episodes as usize);
-    let mut actor = Actor::load(r.model, lanes, r.threads)?;
+    let mut actor = Actor::load(r.model, lanes, r.compute)?;
     let mut environments = ArenaEnvironment::lanes(r.map, r.frames.as_ref(), lanes);
     let mut writer = dataset.writer()?;
     for chunk in kept / CHUNK..r.episodes.div_ceil(CHUNK) {

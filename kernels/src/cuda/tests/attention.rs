@@ -40,3 +40,40 @@ fn attention_of_any_shape() {
         case(b, t, heads, head_size);
     }
 }
+
+/// Each lane at a position of its own: its last row of plain attention over what its cache holds.
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn attention_of_one_new_timestep() {
+    for (t, heads, head_size, positions) in [(32, 2, 32, vec![0, 31, 7]), (5, 3, 3, vec![4, 0]), (40, 1, 129, vec![39])]
+    {
+        let (b, d) = (positions.len(), Attention { b: positions.len(), t, heads, head_size });
+        let width = d.width();
+        schedules(&format!("attention_decode T{t} NH{heads} HS{head_size}"), |lab| {
+            let (qkv, qkv64) = lab.input("qkv", b * 3 * width, Bf16);
+            let (cache, mut cache64) = lab.input("cache", b * 2 * t * width, Bf16);
+            let y = lab.output("y", b * width, Bf16);
+            let scores = lab.output("scores", attention::decode_scratch(d), F32);
+            let bytes: Vec<u8> = positions.iter().flat_map(|p: &u32| p.to_le_bytes()).collect();
+            let at = lab.device.alloc("positions", bytes.len());
+            lab.device.write(at, &bytes);
+            lab.run(&attention::decode(qkv.at, cache.at, y.at, scores.at, at, d));
+            let mut want = Vec::new();
+            for (lane, position) in positions.iter().map(|p| *p as usize).enumerate() {
+                let (own, cache) = (&qkv64[lane * 3 * width..][..3 * width], &mut cache64[lane * 2 * t * width..]);
+                cache[position * width..][..width].copy_from_slice(&own[width..2 * width]);
+                cache[(t + position) * width..][..width].copy_from_slice(&own[2 * width..]);
+                // As a packed sequence of which only the last query counts.
+                let row = |j: usize| {
+                    let (key, value) = (&cache[j * width..][..width], &cache[(t + j) * width..][..width]);
+                    [&own[..width], key, value].concat()
+                };
+                let packed: Vec<f64> = (0..=position).flat_map(row).collect();
+                let (all, _) = oracle::forward(&packed, Attention { b: 1, t: position + 1, ..d });
+                want.extend_from_slice(&all[position * width..]);
+            }
+            lab.expect(&y, &want, sums(head_size + t));
+            lab.expect(&cache, &cache64, sums(0));
+        });
+    }
+}

@@ -1,8 +1,7 @@
 //! Every kernel through NVRTC for real architectures. No GPU is needed, but the library is: `cuda/compile.sh` fetches it.
 
+use crate::cuda::device::compile::{SOURCES, compile};
 use cudarc::nvrtc::sys;
-use std::ffi::{CString, c_char};
-use std::path::Path;
 
 /// Ampere, Hopper, Blackwell.
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
@@ -40,56 +39,20 @@ fn parse(log: &str) -> Vec<Usage> {
     all
 }
 
-/// Compiles one file; its log, or panics with it.
-fn compile(path: &Path, architecture: &str) -> String {
-    let text = |path: &Path| CString::new(std::fs::read_to_string(path).unwrap()).unwrap();
-    let header = path.with_file_name("device.cuh");
-    let (source, header, header_name) = (text(path), text(&header), CString::new("device.cuh").unwrap());
-    let name = CString::new(path.file_name().unwrap().to_str().unwrap()).unwrap();
-    let options = [format!("--gpu-architecture={architecture}"), "--std=c++17".into(), "--ptxas-options=-v".into()];
-    let options: Vec<CString> = options.into_iter().map(|option| CString::new(option).unwrap()).collect();
-    let options: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
-    let mut program = std::ptr::null_mut();
-    let mut log = Vec::new();
-    // SAFETY: every pointer is to a live NUL-terminated string or a place of the size that NVRTC asks for.
-    let result = unsafe {
-        let (headers, names) = ([header.as_ptr()], [header_name.as_ptr()]);
-        let created =
-            sys::nvrtcCreateProgram(&mut program, source.as_ptr(), name.as_ptr(), 1, headers.as_ptr(), names.as_ptr());
-        assert_eq!(created, sys::nvrtcResult::NVRTC_SUCCESS);
-        let result = sys::nvrtcCompileProgram(program, options.len() as i32, options.as_ptr());
-        let mut size = 0;
-        assert_eq!(sys::nvrtcGetProgramLogSize(program, &mut size), sys::nvrtcResult::NVRTC_SUCCESS);
-        log.resize(size, 0u8);
-        assert_eq!(sys::nvrtcGetProgramLog(program, log.as_mut_ptr().cast()), sys::nvrtcResult::NVRTC_SUCCESS);
-        sys::nvrtcDestroyProgram(&mut program);
-        result
-    };
-    let log = String::from_utf8_lossy(&log).into_owned();
-    let clean = !log.contains("warning");
-    assert!(
-        result == sys::nvrtcResult::NVRTC_SUCCESS && clean,
-        "{} for {architecture}: {result:?}\n{log}",
-        path.display()
-    );
-    log
-}
-
 #[test]
 #[ignore = "needs NVRTC 13.0, which kernels/cuda/compile.sh fetches"]
 fn every_kernel_compiles_without_spills() {
     // SAFETY: loads the library, as `device::probe` does.
     assert!(unsafe { sys::is_culib_present() }, "NVRTC is not on LD_LIBRARY_PATH: run kernels/cuda/compile.sh");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda");
-    let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut sources: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "cu")).collect();
-    sources.sort();
     println!("{:<40} {:>8} {:>10} {:>10} {:>8}", "kernel", "for", "registers", "shared B", "spilled");
     let mut spilled = Vec::new();
     let mut count = 0;
-    for source in &sources {
+    for source in SOURCES {
         for architecture in ARCHITECTURES {
-            for Usage { kernel, registers, shared, spilled: bytes } in parse(&compile(source, architecture)) {
+            // SAFETY: the library is there.
+            let (_, log) = unsafe { compile(source, architecture, &["--ptxas-options=-v"]) }.unwrap();
+            assert!(!log.contains("warning"), "{} for {architecture}\n{log}", source.0);
+            for Usage { kernel, registers, shared, spilled: bytes } in parse(&log) {
                 println!("{kernel:<40} {architecture:>8} {registers:>10} {shared:>10} {bytes:>8}");
                 assert!(registers > 0, "{kernel}: ptxas does not say how many registers");
                 count += 1;
@@ -99,9 +62,9 @@ fn every_kernel_compiles_without_spills() {
             }
         }
     }
-    let kernels = sources.iter().map(|path| std::fs::read_to_string(path).unwrap().matches("\nREGISTER(").count());
+    let kernels = SOURCES.map(|(_, text)| text.matches("\nREGISTER(").count());
     assert!(
-        count >= ARCHITECTURES.len() * kernels.sum::<usize>(),
+        count >= ARCHITECTURES.len() * kernels.iter().sum::<usize>(),
         "{count} kernels: the log names fewer than the sources"
     );
     assert!(spilled.is_empty(), "these kernels spill or use a stack: {spilled:?}");

@@ -1,7 +1,7 @@
 //! The emulator's own test: kernels with one fault each (cuda/emulator/faults.cu), and what it says of them.
 
-use super::emulator::Device;
 use super::{Lab, Store, sums};
+use crate::cuda::emulator::Device;
 use crate::cuda::{Launch, launch};
 use crate::reference::linear;
 

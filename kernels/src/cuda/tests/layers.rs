@@ -2,16 +2,16 @@
 
 use super::{Lab, Store::*, Tensor, schedules, sum, sums};
 use crate::Plane;
-use crate::cuda::{linear, planes};
+use crate::cuda::{elementary, linear, planes};
 use crate::reference::{gelu, layer_scale, mean_pool, patches2, position};
 
 const SHAPES: [(usize, usize); 4] = [(1, 1), (3, 40), (300, 5), (7, 257)];
 
-/// z[M,N] and b[N], and their sum in f64.
-fn product(lab: &mut Lab, m: usize, n: usize) -> (Tensor, Tensor, Vec<f64>) {
+/// z[M,N] and b[N], b and their sum in f64.
+fn product(lab: &mut Lab, m: usize, n: usize) -> (Tensor, Tensor, Vec<f64>, Vec<f64>) {
     let ((z, z64), (b, b64)) = (lab.input("z", m * n, Bf16), lab.input("b", n, F32));
     let biased = z64.iter().enumerate().map(|(i, z)| z + b64[i % n]).collect();
-    (z, b, biased)
+    (z, b, b64, biased)
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn product(lab: &mut Lab, m: usize, n: usize) -> (Tensor, Tensor, Vec<f64>) {
 fn linear_epilogues() {
     for (m, n) in SHAPES {
         schedules(&format!("linear {m}x{n}"), |lab| {
-            let (z, b, biased) = product(lab, m, n);
+            let (z, b, b64, biased) = product(lab, m, n);
             let (skip, skip64) = lab.input("skip", m * n, Bf16);
             let (scale, scale64) = lab.input("scale", n, F32);
             let y = lab.output("y", m * n, Bf16);
@@ -32,11 +32,13 @@ fn linear_epilogues() {
             // In place over z, then over the residual stream.
             lab.run(&linear::epilogue(z.at, b.at, z.at, linear::Epilogue::Residual { skip: skip.at }, m, n));
             lab.expect(&z, &sum(&biased, &skip64), sums(1));
-            let (z, b, biased) = product(lab, m, n);
-            let e = linear::Epilogue::ScaledResidual { skip: skip.at, scale: scale.at, pre: pre.at };
-            lab.run(&linear::epilogue(z.at, b.at, skip.at, e, m, n));
-            lab.expect(&pre, &biased, sums(1));
-            lab.expect(&skip, &layer_scale::forward(&skip64, &biased, &scale64), sums(1));
+            let (z, z64) = lab.input("pre", m * n, Bf16);
+            lab.run(&linear::scale(z.at, skip.at, scale.at, skip.at, m, n));
+            lab.expect(&skip, &layer_scale::forward(&skip64, &z64, &scale64), sums(1));
+            let (exact, exact64) = lab.input("exact", m * n, F32);
+            lab.run(&linear::bias_exact(exact.at, b.at, m, n));
+            let want: Vec<f64> = exact64.iter().enumerate().map(|(i, z)| z + b64[i % n]).collect();
+            lab.expect(&exact, &want, sums(1));
         });
     }
 }
@@ -90,6 +92,27 @@ fn patches_pooling_and_positions() {
             lab.expect(&dpos, &sum(&dpos64, &position::backward(&x64, h * w * c)), sums(n));
             lab.run(&planes::position_forward(x.at, pos.at, n, h * w, c));
             lab.expect(&x, &position::forward(&x64, &pos64), sums(1));
+        });
+    }
+}
+
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn elementary_operators() {
+    for n in [1, 256, 700] {
+        schedules(&format!("elementary {n}"), |lab| {
+            for store in [Bf16, F32] {
+                let ((src, src64), (dst, dst64)) = (lab.input("src", n, store), lab.input("dst", n, store));
+                lab.run(&elementary::add_scaled(src.at, dst.at, -0.5, n, store));
+                let want: Vec<f64> = dst64.iter().zip(&src64).map(|(d, s)| d - 0.5 * s).collect();
+                lab.expect(&dst, &want, sums(1));
+                lab.run(&elementary::fill(dst.at, 0.25, n, store));
+                lab.expect(&dst, &vec![0.25; n], sums(0));
+            }
+            let (exact, exact64) = lab.input("exact", n, F32);
+            let half = lab.output("half", n, Bf16);
+            lab.run(&elementary::round(exact.at, half.at, n));
+            lab.expect(&half, &exact64, sums(0));
         });
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{Lab, Store::*, schedules, sums};
 use crate::AdamW;
-use crate::cuda::{adamw, policy_loss};
-use crate::reference::{adamw as optimiser, policy_loss as oracle};
+use crate::cuda::{adamw, bradley_terry, policy_loss};
+use crate::reference::{adamw as optimiser, bradley_terry as preference, policy_loss as oracle};
 use rand::RngExt;
 
 /// Bytes on the device.
@@ -35,16 +35,14 @@ fn policy_loss_forward_and_backward() {
                 let starts = bytes(lab, "starts", &starts);
                 let dlogits = lab.output("dlogits", tokens * width, Bf16);
                 let [nll, kl, entropy] = ["nll", "kl", "entropy"].map(|name| lab.output(name, tokens, F32));
-                let (r, r64, b64) = if with_reference {
-                    (Some((other.at, beta.at)), Some(other64.as_slice()), Some(beta64.as_slice()))
-                } else {
-                    (None, None, None)
-                };
+                let r64 = with_reference.then_some(other64.as_slice());
+                let b64 = with_reference.then_some(beta64.as_slice());
                 lab.run(&policy_loss::policy_loss(
                     logits.at,
-                    r,
+                    with_reference.then_some(other.at),
                     actions,
                     weight.at,
+                    with_reference.then_some(beta.at),
                     starts,
                     dlogits.at,
                     nll.at,
@@ -87,6 +85,25 @@ fn adamw_and_the_global_norm() {
             lab.expect(&m, &m64, sums(n));
             lab.expect(&v, &v64, sums(n));
             lab.expect(&half, &p64, sums(n));
+        });
+    }
+}
+
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn bradley_terry_forward_and_backward() {
+    for (pairs, centering) in [(1, 0.0), (130, 0.01)] {
+        schedules(&format!("bradley_terry {pairs}"), |lab| {
+            // Up to +-60: e^120 is beyond f32.
+            let wide: Vec<f32> = (0..2 * pairs).map(|_| lab.rng.random_range(-60.0..60.0)).collect();
+            let (scores, scores64) = lab.given("scores", &wide, F32);
+            let shares: Vec<f32> = (0..pairs).map(|_| lab.rng.random_range(0.0..1.0)).collect();
+            let (label, label64) = lab.given("label", &shares, F32);
+            let (dscores, loss) = (lab.output("dscores", 2 * pairs, F32), lab.output("loss", pairs, F32));
+            lab.run(&bradley_terry::bradley_terry(scores.at, label.at, centering, dscores.at, loss.at, pairs));
+            let (want_loss, want) = preference::bradley_terry(&scores64, &label64, f64::from(centering));
+            lab.expect(&loss, &want_loss, sums(4));
+            lab.expect(&dscores, &want, sums(4));
         });
     }
 }

@@ -6,15 +6,14 @@
 mod attention;
 mod compile;
 mod depthwise;
-mod emulator;
 mod faults;
 mod layer_norm;
 mod layers;
 mod losses;
 mod stem;
 
-use super::{Launch, Pointer};
-use emulator::Device;
+use super::emulator::Device;
+use super::{Launch, Pointer, Store};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -25,13 +24,6 @@ const BF16: f64 = 1.0 / 256.0;
 fn round(x: f32) -> f32 {
     let bits = x.to_bits();
     f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
-}
-
-/// How a tensor is stored.
-#[derive(Clone, Copy, PartialEq)]
-enum Store {
-    Bf16,
-    F32,
 }
 
 /// A tensor on the device.

@@ -24,7 +24,7 @@ use crate::environment::{Environment, EpisodeStart};
 use crate::error::{Error, Result};
 use crate::files::{Checkpoint, ModelFile};
 use crate::learner::{Hyper, Learner};
-use crate::model::{Model, backend, read_model};
+use crate::model::{Model, read_model};
 use crate::report::{MetricRow, Observer, Report};
 use crate::rng;
 use crate::rollout::{Sampling, Stage, Trajectory, pool};
@@ -53,7 +53,7 @@ pub fn reinforce(
     observer: &mut dyn Observer,
 ) -> Result<Report> {
     let file = read_model(policy, Head::Policy)?;
-    let mut reward = ModelReward::load(reward, &file, settings.freeze_encoder, settings.threads)?;
+    let mut reward = ModelReward::load(reward, &file, settings.freeze_encoder, settings.compute)?;
     reinforce_with(policy, reference, &mut reward, environments, starts, settings, dir, observer)
 }
 
@@ -74,6 +74,7 @@ pub fn reinforce_with(
     let reference = read_model(reference, Head::Policy)?;
     let mut run = Run::plan(&policy, &reference, settings)?;
     let identity = serde_json::json!({ "kind": "reinforce", "model": policy.config, "settings": settings });
+    let identity = settings.compute.mark(identity);
     let path = dir.join("checkpoint.safetensors");
     let mut state = Checkpoint { run: identity.clone(), ..Checkpoint::default() };
     let mut progress = Progress { stopped: false, mean: 0.0, std: 1.0 };
@@ -157,14 +158,14 @@ impl<'a> Run<'a> {
         if named(policy) != named(reference) {
             return Err(Error::Input("the policy and the reference are models of different shapes".to_owned()));
         }
-        let mut l = Learner::plan(backend(settings.threads), &policy.config, Head::Policy);
+        let mut l = Learner::plan(settings.compute.backend()?, &policy.config, Head::Policy);
         let b = l.b.as_mut();
         let shared_encoder = settings.freeze_encoder && same_encoder(policy, reference);
         let episodes = settings.groups_per_update.max(settings.calibration_groups) * settings.episodes_per_group;
         let decoder = Decoder::plan(b, &policy.config, settings.lanes.min(episodes));
         let update = Update::plan(b, &policy.config, settings.batch, settings.freeze_encoder);
         let reference = Model::from_file(b, reference);
-        Ok(Self { settings, l, reference, shared_encoder, decoder, update, pool: pool(settings.threads)? })
+        Ok(Self { settings, l, reference, shared_encoder, decoder, update, pool: pool(settings.compute)? })
     }
 
     fn save(&mut self, path: &Path, state: &mut Checkpoint, progress: &Progress) -> Result<()> {

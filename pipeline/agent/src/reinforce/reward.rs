@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::compute::Compute;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::feed::Batch;
@@ -24,7 +25,7 @@ pub(crate) struct ModelReward {
 
 impl ModelReward {
     /// Loads a reward model that sees what `policy` sees. With `frozen`, the policy's encoder stays as it is in its file.
-    pub fn load(path: &Path, policy: &ModelFile, frozen: bool, threads: usize) -> Result<Self> {
+    pub fn load(path: &Path, policy: &ModelFile, frozen: bool, compute: Compute) -> Result<Self> {
         let file = crate::model::read_model(path, crate::Head::Reward)?;
         let (own, theirs) = (&file.config, &policy.config);
         if own.frame_size != theirs.frame_size || own.context != theirs.context {
@@ -34,7 +35,7 @@ impl ModelReward {
             )));
         }
         let shares_encoder = frozen && same_encoder(&file, policy);
-        Ok(Self { scorer: Scorer::new(&file, threads), shares_encoder })
+        Ok(Self { scorer: Scorer::new(&file, compute)?, shares_encoder })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::compute::Compute;
 use crate::error::Result;
 use crate::settings::{positive, within};
 
@@ -51,9 +52,9 @@ pub struct Reinforce {
     pub seed: u64,
     /// Updates between checkpoints.
     pub checkpoint_every: u64,
-    /// Threads to compute and to play with; 0 takes all. Never changes a result.
-    #[serde(skip_serializing)]
-    pub threads: usize,
+    /// What to compute with.
+    #[serde(skip)]
+    pub compute: Compute,
 }
 
 impl Default for Reinforce {
@@ -80,7 +81,7 @@ impl Default for Reinforce {
             batch: 32,
             seed: 0,
             checkpoint_every: 5,
-            threads: 0,
+            compute: Compute::default(),
         }
     }
 }

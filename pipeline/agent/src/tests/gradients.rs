@@ -17,9 +17,10 @@
 
 use super::golden::{batch, deterministic, hashes};
 use super::toys::{Bench, small_config};
+use crate::compute::Compute;
 use crate::config::{Head, ModelConfig, Readout};
 use crate::layout::Layout;
-use crate::model::{Input, Pass, backend};
+use crate::model::{Input, Pass};
 use crate::reward::Preference;
 use crate::settings::Training;
 use crate::train::Objective;
@@ -103,7 +104,7 @@ fn reward_gradients_are_slopes() {
     let layout = Layout::new(&config, Head::Reward);
     let weights = deterministic(&layout);
     let settings = Training { batch: 2, centering: 0.1, label_noise: 0.1, ..Training::default() };
-    let mut l = Learner::plan(backend(2), &config, Head::Reward);
+    let mut l = Learner::plan(Compute::cpu(2).backend().unwrap(), &config, Head::Reward);
     let pass = Pass::plan(l.b.as_mut(), &config, 4, true);
     let mut objective = Preference::plan(&mut l, &settings);
     let batch = Batch { labels: vec![1.0, 0.0], ..batch(&config, 4) };
@@ -127,7 +128,7 @@ fn recomputed_activations_give_the_same_gradients() {
     let weights = deterministic(&Layout::new(&config, Head::Policy));
     let mut kept = Bench::new(&config, &weights, batch(&config, 5));
     let mut again = Bench::new(&config, &weights, batch(&config, 5));
-    let mut l = Learner::plan(backend(2), &config, Head::Policy);
+    let mut l = Learner::plan(Compute::cpu(2).backend().unwrap(), &config, Head::Policy);
     again.pass = Pass::plan_keeping(l.b.as_mut(), &config, 5, true, 32);
     again.objective = crate::imitate::Imitation::plan(&mut l, 5);
     l.b.upload(l.model.weights, &weights);

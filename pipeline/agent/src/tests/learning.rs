@@ -8,8 +8,8 @@ use crate::environment::EpisodeStart;
 use crate::files::ModelFile;
 use crate::layout::Layout;
 use crate::{
-    Actor, Error, MetricRow, Reinforce, Report, Result, RewardFn, Training, Trajectory, WindowBatch, WindowSource,
-    evaluate_loss, imitate, reinforce_with, score, train_reward,
+    Actor, Compute, Error, MetricRow, Reinforce, Report, Result, RewardFn, Training, Trajectory, WindowBatch,
+    WindowSource, evaluate_loss, imitate, reinforce_with, score, train_reward,
 };
 
 fn training() -> Training {
@@ -20,7 +20,7 @@ fn training() -> Training {
         warmup: 10,
         eval_every: 80,
         eval_windows: 8,
-        threads: 2,
+        compute: Compute::cpu(2),
         ..Training::default()
     }
 }
@@ -45,7 +45,7 @@ fn imitation_gets_far_below_the_prior() {
     assert!(prior > 2.5 && loss < 0.5 * prior, "loss {loss}, prior {prior}");
     assert_eq!(report.metrics.iter().filter(|m| m.name == "held_out/loss/stick").count(), 2);
     // The model file says the same.
-    let again = evaluate_loss(&report.model, &mut held_out, 2, &mut ()).unwrap();
+    let again = evaluate_loss(&report.model, &mut held_out, Compute::cpu(2), &mut ()).unwrap();
     assert!((again[0].1 - loss).abs() < 1e-4, "{again:?} {loss}");
 }
 
@@ -83,11 +83,11 @@ fn a_reward_model_learns_what_is_preferred() {
 
     // Scores of whole windows agree with the preference, whatever they are batched with.
     let mut windows = Greys::new(&config, 40, 2);
-    let scores = score(&report.model, &mut windows, 2, &mut ()).unwrap();
+    let scores = score(&report.model, &mut windows, Compute::cpu(2), &mut ()).unwrap();
     assert_eq!(scores.len(), 40);
     let mut one = Greys::new(&config, 1, 2);
-    assert!((score(&report.model, &mut one, 2, &mut ()).unwrap()[0] - scores[0]).abs() < 1e-4);
-    assert!(score(&init, &mut windows, 2, &mut ()).is_err(), "a policy is no reward model");
+    assert!((score(&report.model, &mut one, Compute::cpu(2), &mut ()).unwrap()[0] - scores[0]).abs() < 1e-4);
+    assert!(score(&init, &mut windows, Compute::cpu(2), &mut ()).is_err(), "a policy is no reward model");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn the_step_that_is_named_is_the_one_whose_weights_were_kept() {
     let kept = report.metrics.iter().find(|m| m.step == report.kept_step && m.name == "held_out/loss").unwrap().value;
     let last = report.last("held_out/loss").unwrap();
     assert!(kept < last - 0.1, "kept {kept}, last {last}");
-    let held = evaluate_loss(&report.model, &mut held_out, 2, &mut ()).unwrap()[0].1;
+    let held = evaluate_loss(&report.model, &mut held_out, Compute::cpu(2), &mut ()).unwrap()[0].1;
     assert!((held - kept).abs() < 1e-4, "the file has {held}, kept were {kept}, the last were {last}");
     // Without patience the last weights stay, and no metric needs to say so.
     let dir = tempfile::tempdir().unwrap();
@@ -185,7 +185,7 @@ pub fn reinforcement() -> Reinforce {
         batch: 6,
         calibration_groups: 4,
         checkpoint_every: 4,
-        threads: 2,
+        compute: Compute::cpu(2),
         ..Reinforce::default()
     }
 }
@@ -208,7 +208,7 @@ fn reinforce_learns_to_press_the_button() {
         let after = ModelFile::read(&report.model).unwrap();
         let stem = policy.layout.get("encoder.stem.w").range();
         assert_eq!(policy.values[stem.clone()] == after.values[stem], freeze_encoder);
-        Actor::load(&report.model, 2, 1).unwrap();
+        Actor::load(&report.model, 2, Compute::cpu(1)).unwrap();
     }
 }
 

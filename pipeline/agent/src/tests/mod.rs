@@ -1,5 +1,6 @@
 //! Tests of the whole: gradients, golden numbers, resuming, learning, rollouts.
 
+mod emulated;
 mod golden;
 mod gradients;
 mod learning;

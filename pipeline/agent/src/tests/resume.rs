@@ -6,7 +6,7 @@ use super::learning::{Presses, fresh_policy, reinforcement, starts};
 use super::toys::{BrighterLast, Button, Greys, StopAfter, small_config};
 use crate::environment::Environment;
 use crate::report::Observer;
-use crate::{Error, Reinforce, Report, Result, Training, imitate, reinforce_with, train_reward};
+use crate::{Compute, Error, Reinforce, Report, Result, Training, imitate, reinforce_with, train_reward};
 
 fn settings() -> Training {
     Training {
@@ -15,7 +15,7 @@ fn settings() -> Training {
         eval_every: 5,
         eval_windows: 4,
         checkpoint_every: 4,
-        threads: 2,
+        compute: Compute::cpu(2),
         ..Training::default()
     }
 }
@@ -60,8 +60,8 @@ fn imitation_resumes_bit_for_bit() {
 #[test]
 fn another_thread_count_changes_nothing_and_other_settings_are_a_conflict() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let one = clone_play(&Training { threads: 1, ..settings() }, a.path(), None, &mut ()).unwrap();
-    let two = clone_play(&Training { threads: 2, ..settings() }, b.path(), None, &mut ()).unwrap();
+    let one = clone_play(&Training { compute: Compute::cpu(1), ..settings() }, a.path(), None, &mut ()).unwrap();
+    let two = clone_play(&Training { compute: Compute::cpu(2), ..settings() }, b.path(), None, &mut ()).unwrap();
     same(&one, &two);
     let other = clone_play(&Training { lr: 0.5, ..settings() }, b.path(), None, &mut ());
     assert!(matches!(&other, Err(Error::Conflict { reason, .. }) if reason.contains("settings.lr")), "{other:?}");

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use super::learning::fresh_policy;
 use super::toys::Button;
+use crate::compute::Compute;
 use crate::environment::EpisodeStart;
 use crate::files::ModelFile;
-use crate::model::{Input, Model, Pass, backend};
+use crate::model::{Input, Model, Pass};
 use crate::reinforce::windows::{count, learnt, seen};
 use crate::softmax::log_softmax;
 use crate::{Actor, Trajectory};
 
 fn play(lanes: usize, threads: usize, temperature: f32) -> BTreeMap<usize, Trajectory> {
     let dir = tempfile::tempdir().unwrap();
-    let mut actor = Actor::load(&fresh_policy(dir.path()), lanes, threads).unwrap();
+    let mut actor = Actor::load(&fresh_policy(dir.path()), lanes, Compute::cpu(threads)).unwrap();
     let starts: Vec<EpisodeStart> = (0..13).map(|i| EpisodeStart { seed: 100 + 7 * i, group: i }).collect();
     let mut all = BTreeMap::new();
     let mut done = |index: usize, env: &mut dyn crate::Environment, trajectory: Trajectory| {
@@ -45,7 +46,7 @@ fn log_probs_of_a_rollout_are_those_of_its_training_windows() {
     let dir = tempfile::tempdir().unwrap();
     let file = ModelFile::read(&fresh_policy(dir.path())).unwrap();
     let config = file.config.clone();
-    let mut b = backend(2);
+    let mut b = Compute::cpu(2).backend().unwrap();
     let model = Model::from_file(b.as_mut(), &file);
     let pass = Pass::plan(b.as_mut(), &config, 1, false);
     let logits = b.alloc(config.context * config.logits(), playhouse_kernels::Kind::Activation);

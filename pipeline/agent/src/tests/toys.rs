@@ -1,12 +1,15 @@
 //! Small models, sources and worlds in which something can be learnt in seconds.
 
+use playhouse_kernels::Backend;
+
+use crate::compute::Compute;
 use crate::config::{Component, Head, ModelConfig, Readout, SOURCE_FRAME};
 use crate::environment::{Environment, EpisodeStart};
 use crate::error::{Error, Result};
 use crate::feed::Batch;
 use crate::imitate::Imitation;
 use crate::learner::Learner;
-use crate::model::{Input, Pass, backend};
+use crate::model::{Input, Pass};
 use crate::report::Observer;
 use crate::rng;
 use crate::source::{PairSource, WindowBatch, WindowSource};
@@ -40,7 +43,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(config: &ModelConfig, weights: &[f32], batch: Batch) -> Self {
-        let mut l = Learner::plan(backend(2), config, Head::Policy);
+        Self::on(Compute::cpu(2).backend().unwrap(), config, weights, batch)
+    }
+
+    pub fn on(b: Box<dyn Backend>, config: &ModelConfig, weights: &[f32], batch: Batch) -> Self {
+        let mut l = Learner::plan(b, config, Head::Policy);
         let pass = Pass::plan(l.b.as_mut(), config, batch.windows, true);
         let objective = Imitation::plan(&mut l, batch.windows);
         l.b.upload(l.model.weights, weights);

@@ -1,6 +1,6 @@
 //! Arguments of the commands about pipelines and what comes out of them.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 /// Which pipeline, with what parameters, and which of its stages.
 #[derive(Debug, Args)]
@@ -47,9 +47,23 @@ pub struct RunArgs {
     /// The pipeline.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
+    /// What trains and plays. CUDA is new: it agrees with the CPU on an emulated GPU and has not been tried on a real one
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu, value_name = "DEVICE")]
+    pub device: DeviceArg,
     /// Let the executors of this scheduler run the SQL of `query` stages; rows and fingerprints stay the same
     #[arg(long, value_name = "HOST:PORT")]
     pub cluster: Option<String>,
+}
+
+/// What trains and plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArg {
+    /// The GPU where CUDA works, the processor where not; says which
+    Auto,
+    /// The processor
+    Cpu,
+    /// The first GPU; an error where CUDA does not work
+    Cuda,
 }
 
 /// `playhouse definitions`
@@ -101,6 +115,9 @@ pub struct EvaluateArgs {
     /// Take the stage from this pipeline [default: the one that ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
+    /// What plays; as for `run`
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu, value_name = "DEVICE")]
+    pub device: DeviceArg,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,

@@ -1,8 +1,12 @@
-//! The emulated device: `cuda/*.cu` compiled as C++ with `cuda/emulator`, run as a child process.
+//! The emulated device: `cuda/*.cu` compiled as C++ with `cuda/emulator`, run as a child process. Tests only, here and in the crates
+//! above; it is part of the library for theirs.
 //!
 //! Objects are kept below the target folder under the hash of what they were made of, so an edit to one kernel compiles one.
 
-use crate::cuda::{Argument, Launch, Pointer};
+#![expect(clippy::unwrap_used, reason = "for tests")]
+
+use super::{Argument, Cuda, Driver, Launch, Operand, Pointer, Product, Store, bf16, linear};
+use crate::Backend;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -93,6 +97,85 @@ fn executable() -> &'static Path {
     })
 }
 
+/// The backend on an emulated device of its own.
+pub fn backend() -> Box<dyn Backend> {
+    Box::new(Cuda::new(Emulated { device: Device::new(), buffers: 0 }))
+}
+
+/// The emulated device as a driver: every buffer has its red zones, every access is checked, products are plain loops.
+struct Emulated {
+    device: Device,
+    buffers: usize,
+}
+
+impl Emulated {
+    /// A [rows, cols] operand of a product.
+    fn operand(&mut self, operand: Operand, rows: usize, cols: usize) -> Vec<f32> {
+        let values: Vec<f32> = bf16::decode(&self.device.read(operand.at, rows * cols * 2)).collect();
+        if !operand.transposed {
+            return values;
+        }
+        (0..rows * cols).map(|i| values[i % cols * rows + i / cols]).collect()
+    }
+}
+
+impl Driver for Emulated {
+    fn name(&self) -> String {
+        "emulated CUDA device".to_owned()
+    }
+    fn allocate(&mut self, bytes: &[usize]) -> Vec<Pointer> {
+        let mut one = |bytes: usize| {
+            self.buffers += 1;
+            let at = self.device.alloc(&format!("buffer {}", self.buffers), bytes);
+            self.device.write(at, &vec![0; bytes]);
+            at
+        };
+        bytes.iter().map(|bytes| one(*bytes)).collect()
+    }
+    fn write(&mut self, to: Pointer, bytes: &[u8]) {
+        self.device.write(to, bytes);
+    }
+    fn read(&mut self, from: Pointer, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&self.device.read(from, bytes.len()));
+    }
+    fn copy(&mut self, from: Pointer, to: Pointer, bytes: usize) {
+        let bytes = self.device.read(from, bytes);
+        self.device.write(to, &bytes);
+    }
+    fn launch(&mut self, launch: &Launch) {
+        self.device.launch(launch, 0).unwrap_or_else(|error| panic!("{error}"));
+    }
+    fn product(&mut self, p: &Product) {
+        let Product { m, k, n, .. } = *p;
+        let (left, right) = (self.operand(p.left, m, k), self.operand(p.right, k, n));
+        let mut out = vec![0.0f32; m * n];
+        if p.accumulate {
+            assert!(p.store == Store::F32, "a product is added to f32 only");
+            let before = self.device.read(p.out, m * n * 4);
+            let values = before.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            out.iter_mut().zip(values).for_each(|(to, x)| *to = x);
+        }
+        for (left, out) in left.chunks_exact(k).zip(out.chunks_exact_mut(n)) {
+            for (x, right) in left.iter().zip(right.chunks_exact(n)) {
+                out.iter_mut().zip(right).for_each(|(to, w)| *to += x * w);
+            }
+        }
+        let bytes = match p.store {
+            Store::Bf16 => bf16::encode(&out),
+            Store::F32 => out.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        };
+        self.device.write(p.out, &bytes);
+    }
+    fn product_with(&mut self, _: &Product, _: Pointer, _: linear::Epilogue) -> bool {
+        false
+    }
+    fn upload(&mut self, to: Pointer, bytes: &[u8]) {
+        self.device.write(to, bytes);
+    }
+    fn wait_uploads(&mut self) {}
+    fn synchronize(&mut self) {}
+}
+
 /// One emulated device with memory of its own.
 pub struct Device {
     child: Child,
@@ -101,6 +184,7 @@ pub struct Device {
 }
 
 impl Device {
+    /// A device whose kernels are compiled if they are not.
     pub fn new() -> Device {
         let mut command = Command::new(executable());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -127,6 +211,7 @@ impl Device {
         u64::from_le_bytes(self.ask(&request).unwrap().try_into().unwrap())
     }
 
+    /// Host to device.
     pub fn write(&mut self, to: Pointer, bytes: &[u8]) {
         let mut request = vec![b'w'];
         request.extend(to.to_le_bytes());
@@ -135,6 +220,7 @@ impl Device {
         self.ask(&request).unwrap();
     }
 
+    /// Device to host.
     pub fn read(&mut self, from: Pointer, bytes: usize) -> Vec<u8> {
         let mut request = vec![b'r'];
         request.extend(from.to_le_bytes());

@@ -1,0 +1,64 @@
+//! What a device has to do for the backend: everything above this seam runs in tests on any CPU.
+
+use super::{Launch, Pointer, Store, linear};
+
+/// A row-major bf16 matrix of a [`Product`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Operand {
+    /// Its first element.
+    pub at: Pointer,
+    /// What lies there is the operand's transpose.
+    pub transposed: bool,
+}
+
+/// out[M,N] = left[M,K] @ right[K,N], summed in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Product {
+    /// [M,K]; stored [K,M] where transposed.
+    pub left: Operand,
+    /// [K,N]; stored [N,K] where transposed.
+    pub right: Operand,
+    /// [M,N], row-major.
+    pub out: Pointer,
+    /// How `out` is stored.
+    pub store: Store,
+    /// The product is added to `out`.
+    pub accumulate: bool,
+    /// Rows of `out`.
+    pub m: usize,
+    /// Columns of `left`.
+    pub k: usize,
+    /// Columns of `out`.
+    pub n: usize,
+}
+
+/// A device with a compute stream and a copy stream.
+///
+/// Everything but [`Driver::upload`] happens on the compute stream, in call order. A device that fails cannot go on: a panic that
+/// says what failed.
+pub trait Driver: Send {
+    /// The device in words, for logs.
+    fn name(&self) -> String;
+    /// Zeroed memory that lives as long as the device: the address of each of so many bytes, a multiple of 256 on a real device
+    /// and of 16 on the emulated one.
+    fn allocate(&mut self, bytes: &[usize]) -> Vec<Pointer>;
+    /// Host to device; `bytes` may be reused when the call returns.
+    fn write(&mut self, to: Pointer, bytes: &[u8]);
+    /// Device to host, after all that was queued before.
+    fn read(&mut self, from: Pointer, bytes: &mut [u8]);
+    /// Device to device.
+    fn copy(&mut self, from: Pointer, to: Pointer, bytes: usize);
+    /// Queues a kernel.
+    fn launch(&mut self, launch: &Launch);
+    /// Queues a matrix product.
+    fn product(&mut self, product: &Product);
+    /// Queues a matrix product with an epilogue in one go, if the device has one for it; false if not, and nothing is queued. `bias` is
+    /// the bf16 [N].
+    fn product_with(&mut self, product: &Product, bias: Pointer, epilogue: linear::Epilogue) -> bool;
+    /// As [`Driver::write`], on the copy stream.
+    fn upload(&mut self, to: Pointer, bytes: &[u8]);
+    /// What is queued on the compute stream after this sees every `upload` before it.
+    fn wait_uploads(&mut self);
+    /// Waits for both streams.
+    fn synchronize(&mut self);
+}
