@@ -99,7 +99,7 @@ fn executable() -> &'static Path {
 
 /// The backend on an emulated device of its own.
 pub fn backend() -> Box<dyn Backend> {
-    Box::new(Cuda::new(Emulated { device: Device::new(), buffers: 0 }))
+    Box::new(Cuda::new(Emulated { device: Device::start(), buffers: 0 }))
 }
 
 /// The emulated device as a driver: every buffer has its red zones, every access is checked, products are plain loops.
@@ -185,7 +185,7 @@ pub struct Device {
 
 impl Device {
     /// A device whose kernels are compiled if they are not.
-    pub fn new() -> Device {
+    pub fn start() -> Device {
         let mut command = Command::new(executable());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (requests, answers) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Int64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Int8Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowNativeType, DataType, Int8Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use datafusion::common::Result;
 
@@ -126,13 +127,7 @@ impl Places {
             let count = key.count;
             of_integers!(
                 column,
-                T => {
-                    let values = column.as_primitive::<T>().values();
-                    // The difference is small, so its lower half is all of it.
-                    let least = key.least as u32;
-                    let place = |value| (value as u32).wrapping_sub(least);
-                    places.iter_mut().zip(values).for_each(|(at, value)| *at = *at * count + place(*value));
-                },
+                T => append_numbers::<T>(column, key.least, count, places),
                 append_bits(column.as_boolean().values(), places)
             );
         }
@@ -165,15 +160,25 @@ fn range(column: &ArrayRef) -> Option<(i64, i64)> {
     }
     of_integers!(
         column,
-        T => {
-            let values = column.as_primitive::<T>().values();
-            let (first, rest) = values.split_first()?;
-            let (least, greatest) =
-                rest.iter().fold((*first, *first), |(least, greatest), value| (least.min(*value), greatest.max(*value)));
-            Some((i64::try_from(least).ok()?, i64::try_from(greatest).ok()?))
-        },
+        T => range_of::<T>(column),
         (*column.data_type() == DataType::Boolean).then_some((0, 1))
     )
+}
+
+fn range_of<T: ArrowPrimitiveType<Native: Ord>>(column: &ArrayRef) -> Option<(i64, i64)> {
+    let (first, rest) = column.as_primitive::<T>().values().split_first()?;
+    let wider =
+        |(least, greatest): (T::Native, T::Native), value: &T::Native| (least.min(*value), greatest.max(*value));
+    let (least, greatest) = rest.iter().fold((*first, *first), wider);
+    Some((least.to_i64()?, greatest.to_i64()?))
+}
+
+/// Makes each place `count` times as great and adds what a number, which is within the range, is above the least.
+fn append_numbers<T: ArrowPrimitiveType>(column: &ArrayRef, least: i64, count: u32, places: &mut [u32]) {
+    // The difference is small, so its lower half is all of it.
+    let above = |value: &T::Native| (value.as_usize() as u32).wrapping_sub(least as u32);
+    let values = column.as_primitive::<T>().values();
+    places.iter_mut().zip(values).for_each(|(place, value)| *place = *place * count + above(value));
 }
 
 /// Makes each place twice as great and adds a bit, eight rows at a time.

@@ -90,7 +90,7 @@ fn indices_out_of_bounds() {
 #[test]
 #[cfg_attr(not(cxx), ignore = "no C++ compiler")]
 fn launches_that_do_not_fit_are_refused() {
-    let mut device = Device::new();
+    let mut device = Device::start();
     let x = device.alloc("x", 4);
     let error = |device: &mut Device, launch: Launch| device.launch(&launch, 0).unwrap_err();
     assert_eq!(error(&mut device, launch!("nobody", [1, 1, 1], x)), "no kernel is called nobody");

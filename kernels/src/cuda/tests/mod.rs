@@ -99,7 +99,7 @@ struct Lab {
 
 impl Lab {
     fn new(seed: u64) -> Lab {
-        Lab { device: Device::new(), seed, rng: Pcg64::seed_from_u64(7), outputs: Vec::new(), used: Vec::new() }
+        Lab { device: Device::start(), seed, rng: Pcg64::seed_from_u64(7), outputs: Vec::new(), used: Vec::new() }
     }
 
     fn tensor(&mut self, name: &str, len: usize, store: Store) -> Tensor {
