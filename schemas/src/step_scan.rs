@@ -164,20 +164,25 @@ impl StepScan {
         self
     }
 
-    /// Whether a row has all of the flags that are wanted.
-    fn has_wanted(&mut self, rows: &[Range<u64>]) -> Result<bool> {
+    /// The flags that are wanted, by the places of their columns; none if no row has them all.
+    fn wanted(&mut self, rows: &[Range<u64>]) -> Result<Option<Vec<(usize, BooleanBuffer)>>> {
+        let mut known: Vec<(usize, BooleanBuffer)> = Vec::with_capacity(self.wanted.len());
         let mut all: Option<BooleanBuffer> = None;
         for (place, down) in &self.wanted {
             let Some(Column::Flag(reader)) = self.columns.get_mut(*place) else { continue };
-            let flags = reader.read(rows)?;
+            let flags = match known.iter().find(|(at, _)| at == place) {
+                Some((_, flags)) => flags.clone(),
+                None => reader.read(rows)?,
+            };
+            known.push((*place, flags.clone()));
             let flags = if *down { flags } else { !&flags };
-            let both = all.as_ref().map_or(flags.clone(), |all| all & &flags);
+            let both = all.map_or(flags.clone(), |all| &all & &flags);
             if both.count_set_bits() == 0 {
-                return Ok(false);
+                return Ok(None);
             }
             all = Some(both);
         }
-        Ok(true)
+        Ok(Some(known))
     }
 
     /// The columns of every batch.
@@ -212,7 +217,8 @@ impl StepScan {
         taken
     }
 
-    fn batch(&mut self, rows: &[Range<u64>]) -> Result<RecordBatch> {
+    /// A batch, of which the flags of some places are read already: no reader goes back.
+    fn batch(&mut self, rows: &[Range<u64>], known: &[(usize, BooleanBuffer)]) -> Result<RecordBatch> {
         let count = rows.iter().map(|range| (range.end - range.start) as usize).sum();
         let mut packed = Vec::new();
         if let Some(reader) = &mut self.packed {
@@ -227,12 +233,18 @@ impl StepScan {
             Some(reader) => reader.next().transpose()?.filter(|batch| batch.num_rows() == count),
         };
         let mut arrays = Vec::<ArrayRef>::with_capacity(self.columns.len());
-        for column in &mut self.columns {
+        for (place, column) in self.columns.iter_mut().enumerate() {
             arrays.push(match column {
                 Column::Episode => Arc::new(self.index.episode_ids(self.part, rows)),
                 Column::Time => Arc::new(self.index.times(self.part, rows)),
                 Column::Button(bit) => Arc::new(BooleanArray::new(bits(packed.typed_data(), *bit), None)),
-                Column::Flag(reader) => Arc::new(BooleanArray::new(reader.read(rows)?, None)),
+                Column::Flag(reader) => {
+                    let flags = match known.iter().find(|(at, _)| *at == place) {
+                        Some((_, flags)) => flags.clone(),
+                        None => reader.read(rows)?,
+                    };
+                    Arc::new(BooleanArray::new(flags, None))
+                }
                 Column::Packed => Arc::new(UInt16Array::new(packed.clone().into(), None)),
                 Column::Bucket(reader) => {
                     let mut buckets = Vec::with_capacity(count);
@@ -262,9 +274,9 @@ impl Iterator for StepScan {
             if rows.is_empty() {
                 return None;
             }
-            match self.has_wanted(&rows) {
-                Ok(true) => return Some(self.batch(&rows)),
-                Ok(false) => {}
+            match self.wanted(&rows) {
+                Ok(Some(known)) => return Some(self.batch(&rows, &known)),
+                Ok(None) => {}
                 Err(error) => return Some(Err(error)),
             }
         }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{cast, concat_batches};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::compute::{cast, concat_batches, take};
 use proptest::prelude::*;
 
 use crate::testing::{bare_spec, episode};
@@ -111,6 +111,37 @@ proptest! {
             let expected: &ArrayRef = expected.column(*column);
             // Without our schema the parquet crate cannot know how narrow an integer is.
             let expected = cast(expected, found.column(at).data_type()).unwrap();
+            prop_assert_eq!(found.column(at).to_data(), expected.to_data(), "column {}", found.schema().field(at).name());
+        }
+    }
+
+    /// Batches that cross the border of a page, too: a page is read once.
+    #[test]
+    fn batches_without_the_wanted_flags_are_left_out(
+        part in 0u32..2,
+        wanted in prop::collection::vec((0usize..12, any::<bool>()), 1..4),
+        batch in prop::sample::select(vec![7usize, 500, 6000, 8192, 30_000]),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Arc::new(dataset(folder.path()).step_index().unwrap().unwrap());
+        let stored = oracle(&index, part);
+        // All twelve buttons, and a stick.
+        let columns: Vec<usize> = (2..15).collect();
+        let scan = StepScan::open(&index, part, &columns, vec![0..stored.num_rows() as u64], batch).unwrap();
+        let schema = scan.schema().clone();
+        let found: Vec<_> = scan.where_flags(&wanted).map(Result::unwrap).collect();
+        let found = concat_batches(&schema, &found).unwrap();
+
+        let has_all = |row: &usize| {
+            wanted.iter().all(|(place, down)| stored.column(columns[*place]).as_boolean().value(*row) == *down)
+        };
+        let rows: Vec<usize> = (0..stored.num_rows()).collect();
+        let kept: Vec<u64> = rows.chunks(batch).filter(|some| some.iter().any(|row| has_all(row))).flatten().map(|row| *row as u64).collect();
+        prop_assert_eq!(found.num_rows(), kept.len());
+        let kept = UInt64Array::from(kept);
+        for (at, column) in columns.iter().enumerate() {
+            let expected = take(stored.column(*column), &kept, None).unwrap();
+            let expected = cast(&expected, found.column(at).data_type()).unwrap();
             prop_assert_eq!(found.column(at).to_data(), expected.to_data(), "column {}", found.schema().field(at).name());
         }
     }
