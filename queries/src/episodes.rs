@@ -16,15 +16,18 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::TableType;
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr, expressions::col};
 use datafusion::physical_plan::{ExecutionPlan, collect_partitioned};
 
 use crate::table::ParquetTable;
 
-/// Bytes of columns that are kept.
+/// Bytes of columns that are kept at most.
 const BUDGET: usize = 128 << 20;
+
+/// Of a query's memory limit, what they may take: the queries need the rest.
+const SHARE: usize = 8;
 
 /// Bytes that a value takes, roughly.
 const VALUE_BYTES: usize = 8;
@@ -78,10 +81,14 @@ impl EpisodesTable {
     }
 
     /// Whether so many more columns are likely to fit.
-    fn has_room(&self, columns: usize) -> bool {
+    fn has_room(&self, state: &dyn Session, columns: usize) -> bool {
+        let budget = match state.runtime_env().memory_pool.memory_limit() {
+            MemoryLimit::Finite(limit) => BUDGET.min(limit / SHARE),
+            _ => BUDGET,
+        };
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let held = kept.reservation.as_ref().map_or(0, MemoryReservation::size);
-        held + columns * self.files.rows() * VALUE_BYTES <= BUDGET
+        held + columns * self.files.rows() * VALUE_BYTES <= budget
     }
 
     /// Columns, from memory or else from the files; none if there is no room for them.
@@ -91,7 +98,7 @@ impl EpisodesTable {
         if missing.is_empty() {
             return Ok(self.kept(columns).into_iter().collect());
         }
-        if !self.has_room(missing.len()) {
+        if !self.has_room(state, missing.len()) {
             return Ok(None);
         }
         // Each partition reads a contiguous run of files, so one after the other they are the files in order.

@@ -126,6 +126,11 @@ pub(crate) fn statements() -> Vec<String> {
         "select cast(t as bigint) * 1000000007 as k, count(*), sum(left_x) from steps group by 1 order by 1",
         "select episode_id, t from steps where l3 and r3 and not a and left_x = 5 order by 1, 2",
         "select left_x, count(*) from steps where a and a and not (b or x) and left_y >= 5 group by 1 order by 1",
+        // Input that is sorted by one of the keys.
+        "select num_steps, episode_id, count(*) from episodes group by 1, 2 order by 1, 2",
+        "select left_x, episode_id, count(*), max(t) from steps group by 1, 2 order by 1, 2",
+        "select episode_id, count(*) from (select * from episodes order by episode_id desc limit 30) group by 1 order by 1",
+        "select k, count(*), sum(t) from (select -episode_id as k, t from steps) group by 1 order by 1",
         // Lags.
         "select episode_id, t, lag(left_x) over (partition by episode_id order by t) from steps order by 1, 2",
         "select episode_id, t, lag(a, 1, false) over (partition by episode_id order by t) from steps order by 1, 2",

@@ -14,7 +14,7 @@ use datafusion::common::{Result, ScalarValue, Statistics, internal_err};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
-use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use datafusion::physical_plan::{ExecutionPlan, InputOrderMode, PhysicalExpr};
 
 use super::floor::Floor;
 use super::group_by::{Aggregate, GroupTable, Strategy};
@@ -38,7 +38,9 @@ impl Strategy for ByPlace {
     fn of(aggregate: &AggregateExec) -> Result<Option<Self>> {
         let keys = aggregate.group_expr().expr();
         let unordered = aggregate.aggr_expr().iter().all(|one| one.order_bys().is_empty());
-        if *aggregate.mode() != AggregateMode::Partial || keys.is_empty() || !unordered {
+        // Of sorted input DataFusion promises sorted groups, which a table hands out in an order of its own.
+        let promises_order = *aggregate.input_order_mode() != InputOrderMode::Linear;
+        if *aggregate.mode() != AggregateMode::Partial || keys.is_empty() || !unordered || promises_order {
             return Ok(None);
         }
         let (input, schema) = (aggregate.input(), aggregate.input().schema());
