@@ -131,6 +131,8 @@ pub(crate) fn statements() -> Vec<String> {
         "select left_x, episode_id, count(*), max(t) from steps group by 1, 2 order by 1, 2",
         "select episode_id, count(*) from (select * from episodes order by episode_id desc limit 30) group by 1 order by 1",
         "select k, count(*), sum(t) from (select -episode_id as k, t from steps) group by 1 order by 1",
+        "select -episode_id as k, count(*), sum(t) from steps group by 1 order by 1 desc",
+        "select left_x, episode_id + 1 as k, count(*), sum(t) from steps group by 1, 2 order by 2, 1",
         // Lags.
         "select episode_id, t, lag(left_x) over (partition by episode_id order by t) from steps order by 1, 2",
         "select episode_id, t, lag(a, 1, false) over (partition by episode_id order by t) from steps order by 1, 2",
