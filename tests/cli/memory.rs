@@ -75,7 +75,11 @@ fn the_questions_of_the_benchmark_fit_a_small_limit() {
 #[test]
 fn what_does_not_fit_goes_to_temporary_files() {
     let house = recorded("10");
-    let lines = |limit, sql: &str| bounded(&house, limit, &[sql, "--format", "csv"]).out;
+    let lines = |limit, sql: &str| {
+        let ran = bounded(&house, limit, &[sql, "--format", "csv"]);
+        assert_eq!(ran.status, 0, "{sql}: {}", ran.err);
+        ran.out
+    };
     let sorted = "select sum(cast(later as int)) from (select pos_x, lag(pos_x) over (order by pos_x, pos_y, episode_id, t) > \
         pos_x as later from (select * from steps where pos_x is not null))";
     assert_eq!(lines(16, sorted), "sum(later)\n0\n");

@@ -24,6 +24,10 @@ use crate::functions::{Groups, Run};
 /// Complete groups that are held back before they are handed out together.
 const HELD_BACK: usize = 4096;
 
+/// Bytes of complete groups that are held back, so that one partition does not fill a memory limit which the others need for
+/// the one group that each must hold.
+const HELD_BYTES: usize = 1 << 20;
+
 /// Taken by a single-stage group-by of one key whose input is sorted by it.
 #[derive(Clone)]
 pub(crate) struct ByRuns;
@@ -134,7 +138,7 @@ impl GroupTable for Runs {
         for aggregate in &mut self.aggregates {
             aggregate.update(batch, Groups::Runs(&self.runs), &self.group_of_row, self.groups)?;
         }
-        if self.groups > HELD_BACK { self.emit(self.groups - 1).map(Some) } else { Ok(None) }
+        if self.groups > HELD_BACK || self.size() > HELD_BYTES { self.shrink() } else { Ok(None) }
     }
 
     fn shrink(&mut self) -> Result<Option<RecordBatch>> {
