@@ -22,7 +22,7 @@ use playhouse_schemas::{
 use rayon::prelude::*;
 
 use super::npz::{Archive, Member};
-use super::{Error, Imported, Request, Sticks, clips};
+use super::{Error, Imported, Request, Sticks, clips, fitting};
 use crate::progress::Progress;
 
 const WIDTH: usize = 300;
@@ -60,7 +60,8 @@ pub fn import(request: &Request, progress: &dyn Progress) -> Result<Imported, Er
         Dataset::create(&request.dataset, &DatasetSpec { actions: actions.clone(), frames: Some(frames.clone()) })?;
     let present = dataset.episodes()?;
     let last = if request.resume { None } else { present.iter().map(|row| row.episode_id).max() };
-    let first_id = request.options.first_id.unwrap_or_else(|| last.map_or(0, |last| last + 1));
+    let first_id = request.options.first_id.unwrap_or_else(|| last.map_or(0, |last| last.saturating_add(1)));
+    let first_id = fitting(first_id, clips.len() as i64)?;
     let there = |found: &dyn Fn(&&EpisodeRow) -> bool| present.iter().find(found).map(|row| row.episode_id);
 
     let mut writer = dataset.writer()?;

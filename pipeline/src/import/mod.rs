@@ -120,6 +120,9 @@ pub enum Error {
     /// Rows of episodes that no steps fit, the reverse, or a value that an episode cannot have: with place and fix.
     #[error("{0}")]
     Row(String),
+    /// A first id from which on the episodes' ids do not fit.
+    #[error("first_id is {0}: ids start at 0 and end at 9223372036854775807; give another --option first_id=N")]
+    FirstId(i64),
     /// An option that the format does not have.
     #[error("format `{format}` has no option `{option}`; leave it out")]
     Option {
@@ -172,6 +175,12 @@ pub struct Options {
     pub hz: Option<f32>,
     /// Who chose the actions of a table's episodes.
     pub action_source: Option<ActionSource>,
+}
+
+/// The first id, if ids up to `more` above it fit too.
+fn fitting(first_id: i64, more: i64) -> Result<i64, Error> {
+    let fits = first_id >= 0 && first_id.checked_add(more).is_some();
+    if fits { Ok(first_id) } else { Err(Error::FirstId(first_id)) }
 }
 
 /// How imported images are stored.

@@ -15,12 +15,13 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, NullEquality, Result};
 use datafusion::functions_aggregate::expr_fn::{count, max, min, sum};
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::{
-    Aggregate, AggregateUDF, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Projection, cast, lit, when,
+    Aggregate, AggregateUDF, BinaryExpr, Cast, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator, Projection,
+    cast, lit, when,
 };
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
@@ -101,6 +102,12 @@ impl AggregateBeforeJoin {
         if params.distinct || !params.order_by.is_empty() || params.null_treatment.is_some() {
             return Ok(None);
         }
+        // It will see steps too that the join would drop.
+        for expr in params.args.iter().chain(params.filter.as_deref()) {
+            if expr.exists(|expr| Ok(!never_fails(expr, schema)))? {
+                return Ok(None);
+            }
+        }
         let number = is_number(&argument.get_type(schema)?);
         // The same rows, counted or summed up in another way.
         let over = |function: Expr| match function {
@@ -155,6 +162,48 @@ fn quotient(total: Expr, rows: Expr) -> Expr {
 
 fn is_number(data_type: &DataType) -> bool {
     data_type.is_integer() || matches!(data_type, DataType::Float32 | DataType::Float64)
+}
+
+/// Whether an expression has a value whatever those that it is made of are. Sums of whole numbers wrap around.
+fn never_fails(expr: &Expr, schema: &DFSchema) -> bool {
+    let number = |expr: &Expr| expr.get_type(schema).is_ok_and(|found| is_number(&found));
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+            Operator::And | Operator::Or => true,
+            Operator::Plus | Operator::Minus | Operator::Multiply => number(left) && number(right),
+            Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => true,
+            Operator::IsDistinctFrom | Operator::IsNotDistinctFrom => true,
+            _ => false,
+        },
+        Expr::Cast(Cast { expr, field }) => {
+            expr.get_type(schema).is_ok_and(|from| always_fits(&from, field.data_type()))
+        }
+        Expr::Column(_)
+        | Expr::Literal(..)
+        | Expr::Alias(_)
+        | Expr::Not(_)
+        | Expr::IsNull(_)
+        | Expr::IsNotNull(_)
+        | Expr::IsTrue(_)
+        | Expr::IsFalse(_)
+        | Expr::IsNotTrue(_)
+        | Expr::IsNotFalse(_)
+        | Expr::Between(_)
+        | Expr::Case(_)
+        | Expr::InList(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether a cast has a value for every value.
+fn always_fits(from: &DataType, to: &DataType) -> bool {
+    let of_bytes = |most| from.is_integer() && from.primitive_width().is_some_and(|width| width <= most);
+    match to {
+        DataType::Float64 => is_number(from) || *from == DataType::Boolean,
+        DataType::Int64 => of_bytes(4) || *from == DataType::Boolean,
+        DataType::Int32 => of_bytes(2) || *from == DataType::Boolean,
+        _ => false,
+    }
 }
 
 /// The join that a plan is, or chooses columns of.

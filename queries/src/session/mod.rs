@@ -448,8 +448,9 @@ impl Session {
     fn resolve_tables(&self, statement: &Statement, sql: &str, state: &SessionState) -> Result<()> {
         let references = state.resolve_table_references(statement).map_err(|e| Error::from_engine(e, sql, None))?;
         for reference in references {
-            // information_schema is made up by the planner.
-            let made_up = reference.schema() == Some("information_schema");
+            // information_schema and what functions return are made up by the planner.
+            let made_up = reference.schema() == Some("information_schema")
+                || reference.schema().is_none() && state.table_functions().contains_key(reference.table());
             if !made_up && !self.context.table_exist(reference.clone()).unwrap_or(false) {
                 let name = reference.to_string();
                 let position = position_of(statement, &name, sql);

@@ -89,13 +89,22 @@ pub(super) fn run<'a>(
     let shared =
         Shared { index, plan, actions, options, parts, next: AtomicUsize::new(0), done: AtomicU64::new(0), total };
     let mut found = Found::new(layout);
-    let results: Vec<Result<Found<'a>>> = std::thread::scope(|scope| {
+    let results: Vec<_> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| shared.work(layout))).collect();
-        let lost = |_| Err(Error::Internal("a thread of the pass ended early".to_owned()));
+        let lost = |_| Err((0, Error::Internal("a thread of the pass ended early".to_owned())));
         workers.into_iter().map(|worker| worker.join().unwrap_or_else(lost)).collect()
     });
+    // Parts are taken in order, so the first that fails is the same one with any threads.
+    let mut failed: Option<(usize, Error)> = None;
     for result in results {
-        found.merge(result?);
+        match result {
+            Ok(part) => found.merge(part),
+            Err(error) if failed.as_ref().is_none_or(|(first, _)| error.0 < *first) => failed = Some(error),
+            Err(_) => {}
+        }
+    }
+    if let Some((_, error)) = failed {
+        return Err(error);
     }
     found.tally.episodes.sort_by_key(|episode| episode.row);
     found.tally.grids.values_mut().for_each(super::grid::Grid::flush);
@@ -103,15 +112,15 @@ pub(super) fn run<'a>(
 }
 
 impl Shared<'_> {
-    fn work<'l>(&self, layout: &'l Layout) -> Result<Found<'l>> {
+    /// Reads parts until none is left. An error comes with the part that it is of.
+    fn work<'l>(&self, layout: &'l Layout) -> std::result::Result<Found<'l>, (usize, Error)> {
         let mut found = Found::new(layout);
         while let Some(&part) = self.parts.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let result = self.part(part, &mut found);
-            if result.is_err() {
-                // The other threads need not finish what nobody will see.
+            if let Err(error) = self.part(part, &mut found) {
+                // The other threads need not begin what nobody will see.
                 self.next.store(self.parts.len(), Ordering::Relaxed);
+                return Err((part, error));
             }
-            result?;
         }
         Ok(found)
     }

@@ -161,17 +161,19 @@ fn upload(from: &Path, to: &Path, mode: PutMode) -> Result<bool> {
     let (store, key) = stores::resolve(to)?;
     let begun = wait(async move { store.put_multipart(&key).await })?;
     let mut upload = begun.map_err(|e| fault::error(to, "write", &e))?;
-    match pieces(&mut file, from, to, upload.as_mut()) {
-        Ok(()) => {
-            let done = wait(async move { upload.complete().await })?;
-            done.map(|_| true).map_err(|e| fault::error(to, "write", &e))
-        }
-        Err(e) => {
+    let sent = pieces(&mut file, from, to, upload.as_mut());
+    let target = to.to_owned();
+    wait(async move {
+        let whole = match sent {
+            Ok(()) => upload.complete().await.map(drop).map_err(|e| fault::error(&target, "write", &e)),
+            Err(e) => Err(e),
+        };
+        if whole.is_err() {
             // The server drops the pieces; where it does not, its own rules for unfinished uploads do.
-            let _ = wait(async move { upload.abort().await });
-            Err(e)
+            let _ = upload.abort().await;
         }
-    }
+        whole.map(|()| true)
+    })?
 }
 
 fn pieces(file: &mut File, from: &Path, to: &Path, upload: &mut dyn MultipartUpload) -> Result<()> {

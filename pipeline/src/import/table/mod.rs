@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use playhouse_schemas::plain::{PlainTable, Play, Plays, StepColumns};
 use playhouse_schemas::{Dataset, DatasetSpec, Episode, PartLimits, PreparedEpisode};
 
-use super::{Error, Imported, Request};
+use super::{Error, Imported, Request, fitting};
 use crate::ordered::in_order;
 use crate::progress::Progress;
 use episodes::EpisodeTable;
@@ -48,7 +48,10 @@ fn in_parts(request: &Request, limits: PartLimits, progress: &dyn Progress) -> R
 
     let spec = DatasetSpec { actions: columns.steps.actions.clone(), frames: None };
     let dataset = Dataset::create(&request.dataset, &spec)?;
-    let offset = request.options.first_id.map_or(0, |first| first - table.key(0).unwrap_or(0));
+    let offset = match (request.options.first_id, table.key(0), table.key(table.len().saturating_sub(1))) {
+        (Some(first), Some(from), Some(to)) => fitting(first, to.saturating_sub(from))?.saturating_sub(from),
+        _ => 0,
+    };
     let there = already_there(&dataset, &table, offset)?;
     let first = (0..table.len()).find(|&i| table.key(i).is_some_and(|key| !there.contains(&key)));
     let mut imported = Imported::default();

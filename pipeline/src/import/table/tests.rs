@@ -471,4 +471,12 @@ fn ids_that_are_taken_by_others_are_refused_and_can_be_moved() {
     let ids: Vec<i64> =
         Dataset::open(&request.dataset).unwrap().episodes().unwrap().iter().map(|r| r.episode_id).collect();
     assert_eq!(ids, [3, 4, 5, 6, 7, 100, 101, 102, 103, 104]);
+    for outside in [-1, i64::MAX - 3] {
+        let mut request = moved.clone();
+        request.options.first_id = Some(outside);
+        assert!(matches!(run(&request, &Silent), Err(Error::FirstId(first)) if first == outside));
+    }
+    let mut last = moved;
+    last.options.first_id = Some(i64::MAX - 4);
+    assert_eq!(run(&last, &Silent).unwrap().episodes, 5);
 }
