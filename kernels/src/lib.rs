@@ -40,5 +40,5 @@ pub use backend::{AdamW, Attention, Backend, Epilogue, Gemm, Plane, Stem};
 pub use cpu::Cpu;
 #[doc(hidden)]
 pub use cuda::emulator;
-pub use cuda::{CudaError, open as open_cuda};
+pub use cuda::{CudaError, laboratory, open as open_cuda};
 pub use tensor::{Bytes, Kind, Tensor};

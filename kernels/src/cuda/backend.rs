@@ -18,6 +18,11 @@ impl<D: Driver> Cuda<D> {
         Cuda { driver, memory: Memory::default() }
     }
 
+    /// What is below the operators.
+    pub fn driver(&mut self) -> &mut D {
+        &mut self.driver
+    }
+
     /// Addresses of tensors, which are to be stored so and to have these lengths.
     #[track_caller]
     fn tensors<const N: usize>(

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "for tests")]
 
+use super::laboratory::Bench;
 use super::{Argument, Cuda, Driver, Launch, Operand, Pointer, Product, Store, bf16, linear};
 use crate::Backend;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,6 +21,11 @@ const FLAGS: [&str; 7] = ["-std=c++17", "-g", "-fno-pie", "-ffp-contract=off", "
 
 /// The C++ compiler that the build script found. Without one the tests that need it are ignored.
 const COMPILER: &str = env!("PLAYHOUSE_CXX");
+
+/// Whether there is a C++ compiler, and the kernels' sources are where they were when this was built.
+pub fn available() -> bool {
+    !COMPILER.is_empty() && cuda().is_dir()
+}
 
 fn cuda() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda")
@@ -102,21 +108,39 @@ pub fn backend() -> Box<dyn Backend> {
     Box::new(Cuda::new(Emulated { device: Device::start(), buffers: 0 }))
 }
 
+/// An emulated device that runs the threads of every launch in the order of a seed: 0 is as they are numbered, 1 is reversed.
+pub struct Scheduled {
+    /// With memory of its own.
+    pub device: Device,
+    /// Of the order.
+    pub seed: u64,
+}
+
+impl Bench for Scheduled {
+    fn alloc(&mut self, name: &str, bytes: usize) -> Pointer {
+        self.device.alloc(name, bytes)
+    }
+    fn write(&mut self, to: Pointer, bytes: &[u8]) {
+        self.device.write(to, bytes);
+    }
+    fn read(&mut self, from: Pointer, bytes: usize) -> Vec<u8> {
+        self.device.read(from, bytes)
+    }
+    fn launch(&mut self, launch: &Launch) -> Result<(), String> {
+        self.device.launch(launch, self.seed)
+    }
+    fn multiply(&mut self, product: &Product, epilogue: Option<(Pointer, linear::Epilogue)>) -> Result<bool, String> {
+        if epilogue.is_none() {
+            self.device.multiply(product);
+        }
+        Ok(epilogue.is_none())
+    }
+}
+
 /// The emulated device as a driver: every buffer has its red zones, every access is checked, products are plain loops.
 struct Emulated {
     device: Device,
     buffers: usize,
-}
-
-impl Emulated {
-    /// A [rows, cols] operand of a product.
-    fn operand(&mut self, operand: Operand, rows: usize, cols: usize) -> Vec<f32> {
-        let values: Vec<f32> = bf16::decode(&self.device.read(operand.at, rows * cols * 2)).collect();
-        if !operand.transposed {
-            return values;
-        }
-        (0..rows * cols).map(|i| values[i % cols * rows + i / cols]).collect()
-    }
 }
 
 impl Driver for Emulated {
@@ -145,26 +169,8 @@ impl Driver for Emulated {
     fn launch(&mut self, launch: &Launch) {
         self.device.launch(launch, 0).unwrap_or_else(|error| panic!("{error}"));
     }
-    fn product(&mut self, p: &Product) {
-        let Product { m, k, n, .. } = *p;
-        let (left, right) = (self.operand(p.left, m, k), self.operand(p.right, k, n));
-        let mut out = vec![0.0f32; m * n];
-        if p.accumulate {
-            assert!(p.store == Store::F32, "a product is added to f32 only");
-            let before = self.device.read(p.out, m * n * 4);
-            let values = before.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-            out.iter_mut().zip(values).for_each(|(to, x)| *to = x);
-        }
-        for (left, out) in left.chunks_exact(k).zip(out.chunks_exact_mut(n)) {
-            for (x, right) in left.iter().zip(right.chunks_exact(n)) {
-                out.iter_mut().zip(right).for_each(|(to, w)| *to += x * w);
-            }
-        }
-        let bytes = match p.store {
-            Store::Bf16 => bf16::encode(&out),
-            Store::F32 => out.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        };
-        self.device.write(p.out, &bytes);
+    fn product(&mut self, product: &Product) {
+        self.device.multiply(product);
     }
     fn product_with(&mut self, _: &Product, _: Pointer, _: linear::Epilogue) -> bool {
         false
@@ -246,6 +252,38 @@ impl Device {
             request.extend(bits.to_le_bytes());
         }
         self.ask(&request).map(|_| ())
+    }
+
+    /// A matrix product in plain loops.
+    fn multiply(&mut self, p: &Product) {
+        let Product { m, k, n, .. } = *p;
+        let (left, right) = (self.operand(p.left, m, k), self.operand(p.right, k, n));
+        let mut out = vec![0.0f32; m * n];
+        if p.accumulate {
+            assert!(p.store == Store::F32, "a product is added to f32 only");
+            let before = self.read(p.out, m * n * 4);
+            let values = before.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            out.iter_mut().zip(values).for_each(|(to, x)| *to = x);
+        }
+        for (left, out) in left.chunks_exact(k).zip(out.chunks_exact_mut(n)) {
+            for (x, right) in left.iter().zip(right.chunks_exact(n)) {
+                out.iter_mut().zip(right).for_each(|(to, w)| *to += x * w);
+            }
+        }
+        let bytes = match p.store {
+            Store::Bf16 => bf16::encode(&out),
+            Store::F32 => out.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        };
+        self.write(p.out, &bytes);
+    }
+
+    /// A [rows, cols] operand of a product.
+    fn operand(&mut self, operand: Operand, rows: usize, cols: usize) -> Vec<f32> {
+        let values: Vec<f32> = bf16::decode(&self.read(operand.at, rows * cols * 2)).collect();
+        if !operand.transposed {
+            return values;
+        }
+        (0..rows * cols).map(|i| values[i % cols * rows + i / cols]).collect()
     }
 }
 

@@ -24,6 +24,7 @@ mod device;
 mod driver;
 mod elementary;
 pub mod emulator;
+pub mod laboratory;
 mod layer_norm;
 mod linear;
 mod memory;

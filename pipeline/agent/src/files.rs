@@ -313,7 +313,8 @@ fn difference(at: &str, was: &serde_json::Value, is: &serde_json::Value) -> Opti
             difference(&at, was.get(name).unwrap_or(&null), is.get(name).unwrap_or(&null))
         });
     }
-    (was != is).then(|| format!("this checkpoint was made with {at} = {was}, but now {at} = {is}"))
+    let said = |value: &serde_json::Value| if value.is_null() { "not set".to_owned() } else { format!("= {value}") };
+    (was != is).then(|| format!("this checkpoint was made with {at} {}, but now {at} {}", said(was), said(is)))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use datafusion::physical_plan::{
 };
 use datafusion::prelude::SessionConfig;
 use futures::{TryStreamExt, stream};
-use playhouse_queries::remote::{Cluster, can_be_sent, pack};
+use playhouse_queries::remote::{Cluster, can_be_sent, pack, runtime, state};
 
 use crate::MESSAGE;
 use crate::codec::Codec;
@@ -106,6 +106,11 @@ impl Cluster for Client {
         let cut = config.target_partitions() > 1 && can_be_cut(&packed);
         let sent = if cut { packed } else { Arc::new(WholeExec::new(packed)) };
         let Ok(encoded) = self.codec.encode(sent) else { return Ok(plan) };
+        // Some plans can be written and not be read again: an executor would refuse the task.
+        let context = state(config.clone(), runtime(None)?).task_ctx();
+        if !self.codec.arrives(&encoded, &context) {
+            return Ok(plan);
+        }
         let entries = config.options().entries().into_iter();
         let settings = entries.map(|entry| KeyValuePair { key: entry.key, value: entry.value }).collect();
         Ok(Arc::new(ClusterExec {

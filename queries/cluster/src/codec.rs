@@ -46,6 +46,16 @@ struct Steps {
 }
 
 impl Codec {
+    /// Whether a plan arrives that was encoded: the scheduler reads it and writes it again, and an executor reads that.
+    pub(crate) fn arrives(&self, bytes: &[u8], context: &TaskContext) -> bool {
+        let read = |bytes: &[u8]| {
+            let plan =
+                protobuf::PhysicalPlanNode::decode(bytes).map_err(|e| DataFusionError::Internal(e.to_string()))?;
+            plan.try_into_physical_plan(context, self)
+        };
+        read(bytes).and_then(|plan| read(&self.encode(plan)?)).is_ok()
+    }
+
     /// A whole plan.
     pub(crate) fn encode(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<u8>> {
         Ok(protobuf::PhysicalPlanNode::try_from_physical_plan(plan, self)?.encode_to_vec())

@@ -67,6 +67,23 @@ const IDLE: &str = "not a and not b and not x and not y and not lb and not rb an
 /// Statements whose rows come in a defined order.
 pub(crate) fn statements() -> Vec<String> {
     let plain = [
+        // Sets and joins of which a cluster must not make more rows, or fewer.
+        "select map from episodes where outcome = 'left' intersect select map from episodes where num_steps > 20 order by 1",
+        "select episode_id from episodes where outcome = 'fall' intersect select episode_id from episodes where num_steps > 20 order by 1 limit 3",
+        "select episode_id from episodes where outcome = 'fall' except select episode_id from episodes where num_steps > 20 order by 1 limit 3",
+        "select count(*) from (select map, outcome from episodes intersect select map, outcome from episodes)",
+        "select episode_id from steps where a intersect select episode_id from episodes where outcome = 'left' order by 1",
+        "select episode_id from episodes except select episode_id from steps where a order by 1",
+        "select map as k, count(*) as n from episodes group by map union select 'x', null order by 1",
+        "select map as k, count(*) as n from steps join episodes using (episode_id) group by map union all select 'x', null order by 1",
+        "select count(*) from episodes e full outer join (select * from steps where t = 50) s using (episode_id) where e.episode_id is null or s.t is null",
+        "select map, max(c) as most from (select episode_id, sum(a::int) as c from steps group by episode_id) s join episodes using (episode_id) \
+            group by map having max(c) > (select avg(num_steps) / 100 from episodes) order by 1",
+        "select count(*) from episodes e left join (select distinct episode_id from steps where x and y) s using (episode_id) where s.episode_id is null",
+        "select count(*) from episodes e where exists (select 1 from steps s where s.episode_id = e.episode_id and s.t > 60 and s.a)",
+        "select count(*) from episodes e where not exists (select 1 from steps s where s.episode_id = e.episode_id and s.t > 60 and s.a)",
+        "select count(*) from steps s where s.episode_id not in (select episode_id from episodes where outcome = 'left')",
+        "select map, (select count(*) from steps s where s.episode_id = e.episode_id and s.a) as n from episodes e order by e.episode_id",
         // Scans.
         "select * from steps order by episode_id, t",
         "select t, right_y, b, a, episode_id from steps where episode_id = 6 and t between 8 and 11 order by t",

@@ -2,9 +2,11 @@
 
 mod aggregate_before_join;
 mod count_conditions;
+mod wide_arithmetic;
 
 pub(crate) use aggregate_before_join::AggregateBeforeJoin;
 pub(crate) use count_conditions::CountConditions;
+pub(crate) use wide_arithmetic::analyzer_rules;
 
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::TableScan;

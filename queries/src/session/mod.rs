@@ -35,7 +35,7 @@ use crate::params::Params;
 use crate::recursion::RecursionToTheRight;
 use crate::remote::Cluster;
 use crate::resident::Ceiling;
-use crate::rules::{AggregateBeforeJoin, CountConditions};
+use crate::rules::{AggregateBeforeJoin, CountConditions, analyzer_rules};
 use crate::scan_progress::{ScanProgress, Watch};
 use crate::statement::{position_of, prepare};
 use crate::steps::StepsTable;
@@ -136,11 +136,12 @@ impl Session {
             .with_config(config)
             .with_runtime_env(environment)
             .with_default_features()
+            .with_analyzer_rules(analyzer_rules())
             .with_analyzer_rule(Arc::new(CountConditions::new()))
+            .with_optimizer_rule(Arc::new(AggregateBeforeJoin::new()))
             .with_physical_optimizer_rule(Arc::new(RecursionToTheRight));
-        // Other machines put our operators into their share of a plan; and not every plan that this rule makes reaches them whole.
+        // Other machines put our operators into their share of a plan.
         if options.cluster.is_none() {
-            state = state.with_optimizer_rule(Arc::new(AggregateBeforeJoin::new()));
             state = operators::rules().into_iter().fold(state, SessionStateBuilder::with_physical_optimizer_rule);
         }
         let state = state.build();

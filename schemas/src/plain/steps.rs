@@ -177,7 +177,9 @@ impl<'a> Plays<'a> {
 
     fn wrong_time(&self, place: &str, key: i64, found: i64, expected: i64) -> Error {
         let what = match found - expected {
-            _ if expected == 0 => format!("episode {key} begins with {found}; the first step is 0"),
+            _ if expected == 0 => format!(
+                "episode {key} begins with {found}; the first step is 0, and rows are sorted by (episode_id, t)"
+            ),
             -1 => format!("{found} occurs twice in episode {key}; leave one of the rows out"),
             gap if gap > 0 => {
                 format!(

@@ -204,8 +204,10 @@ fn leftovers(root: &Path, table: Table, folder: &Folder, index: &Folder, report:
         report.add(Code::Temporary, path, "left by an interrupted run, or of a writer at work; repair removes it");
     }
     for name in folder.parts.iter().filter(|name| index.parts.binary_search(name).is_err()) {
-        let message =
-            format!("episodes/{name}.parquet does not exist, so this part was never committed; repair removes it");
+        let message = format!(
+            "episodes/{name}.parquet does not exist, so this part was never committed, or that file was lost (bring it back, if you \
+                     can); repair removes what is left"
+        );
         report.add(Code::Orphan, &part::file(root, table, name), message);
     }
 }

@@ -3,6 +3,7 @@
 //! cudarc panics when a library is absent, so [`Gpu::open`] asks for each before its first call. Two streams: one computes; one copies
 //! frames, from two buffers of pinned memory in turns, so that the host fills one while the other is on its way.
 
+pub mod bench;
 pub mod compile;
 mod multiply;
 
@@ -179,6 +180,14 @@ impl Gpu {
     fn enter(&self) {
         // SAFETY: the context lives as long as the process: it is the device's primary one and never released.
         must("making its context current", unsafe { result::ctx::set_current(self.context) });
+    }
+
+    /// Frees what `allocate` gave in a call for one size.
+    fn release(&mut self, at: Pointer) {
+        self.enter();
+        self.memory.retain(|base| *base != at);
+        // SAFETY: it came from `allocate`, and is taken from what `drop` frees.
+        must("freeing device memory", unsafe { result::free_sync(at) });
     }
 
     /// A kernel and its threads a block, which its `__launch_bounds__` say.

@@ -1,8 +1,8 @@
 //! The emulator's own test: kernels with one fault each (cuda/emulator/faults.cu), and what it says of them.
 
-use super::{Lab, Store, sums};
-use crate::cuda::emulator::Device;
-use crate::cuda::{Launch, launch};
+use crate::cuda::emulator::{Device, Scheduled};
+use crate::cuda::laboratory::{Lab, sums};
+use crate::cuda::{Launch, Store, launch};
 use crate::reference::linear;
 
 const SOURCE: &str = include_str!("../../../cuda/emulator/faults.cu");
@@ -16,14 +16,19 @@ fn line_of(name: &str) -> String {
 
 /// Launches a kernel over x[256] and y[64] in `blocks` blocks and returns what is said of it.
 fn outcome(kernel: &'static str, blocks: usize, seed: u64) -> Result<Vec<f32>, String> {
-    let mut lab = Lab::new(seed);
+    let mut bench = Scheduled { device: Device::start(), seed };
+    let mut lab = Lab::new(&mut bench);
     let (x, _) = lab.given("x", &std::array::from_fn::<f32, 256, _>(|i| i as f32), Store::F32);
     let y = lab.output("y", 64, Store::F32);
     let mut call: Launch = launch!(kernel, [blocks, 1, 1], x.at, y.at);
     if kernel == "off_by_one" {
         call.arguments.push(64usize.into());
     }
-    lab.device.launch(&call, seed).map(|()| lab.read(&y))
+    lab.run(&[call]);
+    match lab.refused.take() {
+        Some(error) => Err(error),
+        None => Ok(lab.read(&y)),
+    }
 }
 
 /// Under every schedule the kernel is refused, with all of `parts` in the message.
@@ -104,12 +109,15 @@ fn launches_that_do_not_fit_are_refused() {
 #[cfg_attr(not(cxx), ignore = "no C++ compiler")]
 fn tensor_core_fragments_are_where_the_manual_says() {
     for transposed in [false, true] {
-        let mut lab = Lab::new(2);
+        let mut bench = Scheduled { device: Device::start(), seed: 2 };
+        let mut lab = Lab::new(&mut bench);
         let (a, a64) = lab.input("a", 256, Store::Bf16);
         let (b, b64) = lab.input("b", 128, Store::Bf16);
         let c = lab.output("c", 128, Store::F32);
         lab.run(&[launch!("product", [1, 1, 1], a.at, b.at, c.at, transposed)]);
         let want = linear::forward(&a64, &b64, &[0.0; 8], crate::Gemm { m: 16, k: 16, n: 8 });
         lab.expect(&c, &want, sums(16));
+        assert_eq!(lab.refused, None);
+        lab.checked[0].result.as_ref().unwrap();
     }
 }

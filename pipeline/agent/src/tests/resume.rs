@@ -2,9 +2,14 @@
 
 use std::path::Path;
 
+use playhouse_kernels::device::Device;
+
 use super::learning::{Presses, fresh_policy, reinforcement, starts};
 use super::toys::{BrighterLast, Button, Greys, StopAfter, small_config};
+use crate::config::Head;
 use crate::environment::Environment;
+use crate::files::Checkpoint;
+use crate::layout::Layout;
 use crate::report::Observer;
 use crate::{Compute, Error, Reinforce, Report, Result, Training, imitate, reinforce_with, train_reward};
 
@@ -65,6 +70,23 @@ fn another_thread_count_changes_nothing_and_other_settings_are_a_conflict() {
     same(&one, &two);
     let other = clone_play(&Training { lr: 0.5, ..settings() }, b.path(), None, &mut ());
     assert!(matches!(&other, Err(Error::Conflict { reason, .. }) if reason.contains("settings.lr")), "{other:?}");
+}
+
+/// Another device rounds otherwise: going on there would not end with the same bytes.
+#[test]
+fn a_checkpoint_of_one_device_is_refused_by_another() {
+    let layout = Layout::new(&small_config(), Head::Policy);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let run = |device| Compute { device, threads: 1 }.mark(serde_json::json!({ "settings": { "lr": 0.1 } }));
+    for (made, other) in [(Device::Cuda, Device::Cpu), (Device::Cpu, Device::Cuda)] {
+        let [weights, m, v] = std::array::from_fn(|_| vec![0.0; layout.len()]);
+        let checkpoint = Checkpoint { run: run(made), weights, m, v, ..Checkpoint::default() };
+        checkpoint.write(&path, &layout).unwrap();
+        assert!(Checkpoint::read(&path, &layout, &run(made)).unwrap().is_some());
+        let refused = Checkpoint::read(&path, &layout, &run(other)).err();
+        assert!(matches!(&refused, Some(Error::Conflict { reason, .. }) if reason.contains("device")), "{refused:?}");
+    }
 }
 
 fn prefer(t: &Training, dir: &Path, fuse: Option<usize>, o: &mut dyn Observer) -> Result<Report> {

@@ -99,7 +99,7 @@ pub struct ClusterArgs {
 pub enum ClusterPart {
     /// Cut queries into tasks, and give them to executors
     Scheduler(SchedulerArgs),
-    /// Run tasks: as many at a time as --threads says, in as much memory as --memory says [default: half of the machine's]
+    /// Run tasks: as many at a time as --threads says, in as much memory as --memory-limit says [default: half of the machine's]
     Executor(ExecutorArgs),
 }
 
@@ -126,7 +126,7 @@ pub struct SchedulerArgs {
 #[command(after_help = "\
 Examples:
   playhouse cluster executor --scheduler 127.0.0.1:50050
-  playhouse cluster executor --scheduler 10.0.0.1:50050 --bind 10.0.0.2:50051 --threads 8 --memory 16GiB")]
+  playhouse cluster executor --scheduler 10.0.0.1:50050 --bind 10.0.0.2:50051 --threads 8 --memory-limit 16GiB")]
 pub struct ExecutorArgs {
     /// Where the scheduler listens
     #[arg(long, value_name = "HOST:PORT")]

@@ -77,6 +77,13 @@ impl Asked<'_> {
                 layout::table(out, &batches)?;
             }
             Format::Json => {
+                let names = schema.fields().iter().map(|field| field.name());
+                if let Some(twice) =
+                    names.clone().enumerate().find_map(|(i, name)| names.clone().take(i).find(|n| *n == name))
+                {
+                    let message = format!("two columns are called `{twice}`, and JSON holds one: name one with `as`");
+                    return Err(Error::Usage(message).into());
+                }
                 let builder = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
                 let mut writer = builder.build::<_, arrow::json::writer::LineDelimited>(out);
                 for batch in rows {

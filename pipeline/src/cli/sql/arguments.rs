@@ -45,8 +45,14 @@ pub(super) fn resolve(args: SqlArgs) -> Result<Question> {
             Source::Text(text, None)
         }
     };
-    let params = args.param.iter().map(|text| parameter(text)).collect::<Result<_>>()?;
-    let datasets = args
+    let mut params = Params::new();
+    for text in &args.param {
+        let (name, value) = parameter(text)?;
+        if params.insert(name.clone(), value).is_some() {
+            return Err(Error::Usage(format!("--param {name} is given twice: give it one value")).into());
+        }
+    }
+    let datasets: Vec<(String, PathBuf)> = args
         .dataset
         .iter()
         .map(|text| match text.split_once('=') {
@@ -57,6 +63,18 @@ pub(super) fn resolve(args: SqlArgs) -> Result<Question> {
             _ => (String::new(), PathBuf::from(text)),
         })
         .collect();
+    if let Some((name, folder)) = datasets.iter().enumerate().find_map(|(i, one)| {
+        let again = datasets[..i].iter().any(|(name, _)| *name == one.0);
+        again.then_some(one)
+    }) {
+        let called = if name.is_empty() { "without a name".to_owned() } else { format!("called {name}") };
+        let message = format!(
+            "--dataset {}: there is another dataset {called}; give each a name of its own, as in --dataset a={}",
+            folder.display(),
+            folder.display()
+        );
+        return Err(Error::Usage(message).into());
+    }
     // Before anything is opened: the file is missing whatever the question is.
     format_of(args.format, args.output.as_deref())?;
     Ok(Question { source, params, datasets, format: args.format, output: args.output, images: args.images })

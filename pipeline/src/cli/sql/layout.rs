@@ -39,12 +39,23 @@ fn each_row(batches: &[RecordBatch], mut each: impl FnMut(&[String]) -> Result<(
         for row in 0..batch.num_rows() {
             cells.clear();
             for column in &columns {
-                cells.push(visible(&column.value(row).try_to_string()?));
+                cells.push(cut(&column.value(row).try_to_string()?));
             }
             each(&cells)?;
         }
     }
     Ok(())
+}
+
+/// Characters of a cell that are shown: nobody reads more in a table, and borders would be as wide.
+const CELL: usize = 10_000;
+
+/// A cell's text as it can be shown.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(CELL) {
+        Some((end, _)) => format!("{}… ({} bytes; --format json has them)", visible(&text[..end]), text.len()),
+        None => visible(text),
+    }
 }
 
 /// Columns of the screen that the widest line of a cell takes.
@@ -97,6 +108,15 @@ mod tests {
         assert_eq!(laid_out(&batches), format!("{}\n", Session::format_table(&batches).unwrap()));
         let empty = [batch.slice(0, 0)];
         assert_eq!(laid_out(&empty), format!("{}\n", Session::format_table(&empty).unwrap()));
+    }
+
+    #[test]
+    fn a_cell_that_nobody_would_read_is_cut() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["é".repeat(CELL), "é".repeat(CELL + 1)]));
+        let shown = laid_out(&[RecordBatch::try_from_iter([("c", text)]).unwrap()]);
+        let long: Vec<&str> = shown.lines().filter(|line| line.contains('é')).collect();
+        assert!(!long[0].contains('…') && long[1].contains("… (20002 bytes; --format json has them)"), "{}", long[1]);
+        assert!(long.iter().all(|line| line.matches('é').count() == CELL));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::progress::Console;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two drawings.
 const PAUSE: Duration = Duration::from_millis(200);
+/// A scan that has not moved for so long waits for what is made of its rows, and says nothing of when that ends.
+const STILL: Duration = Duration::from_secs(3);
 
 /// A line at the bottom of a terminal.
 #[derive(Clone)]
@@ -27,6 +29,8 @@ struct State {
     /// When the query began, or the line was last drawn; none while no query runs.
     began: Option<Instant>,
     drawn: Option<Instant>,
+    /// Rows that were read, and since when it is so many.
+    read: Option<(u64, Instant)>,
     bar: Option<ProgressBar>,
 }
 
@@ -78,12 +82,17 @@ impl State {
             }
             bar
         });
-        bar.set_message(line(elapsed, progress));
+        let since = match self.read {
+            Some((read, since)) if read == progress.read => since,
+            _ => Instant::now(),
+        };
+        self.read = Some((progress.read, since));
+        bar.set_message(line(elapsed, progress, since.elapsed() < STILL));
     }
 }
 
 /// `12 s: read 12.3 M of 355.0 M rows (3%), 1.2 GB, 6 min 30 s left`
-fn line(elapsed: Duration, progress: &ScanProgress) -> String {
+fn line(elapsed: Duration, progress: &ScanProgress, moves: bool) -> String {
     let ScanProgress { read, total, bytes: scanned, made } = *progress;
     let seconds = elapsed.as_secs_f64();
     let mut parts = Vec::new();
@@ -101,12 +110,12 @@ fn line(elapsed: Duration, progress: &ScanProgress) -> String {
     }
     match total {
         // Too little of the whole to tell anything from it.
-        Some(total) if read < total && read > total / 100 => {
+        Some(total) if read < total && read > total / 100 && moves => {
             let left = seconds * (total - read) as f64 / read as f64;
             parts.push(format!("{} left", clock::duration(left)));
         }
-        Some(total) if read < total => {}
-        // Everything is read and the query goes on: what it makes of it is what moves.
+        Some(total) if read < total && moves => {}
+        // Nothing is read and the query goes on: what it makes of it is what moves.
         _ if made > read => parts.push(format!("made {} so far", count(made))),
         Some(_) => parts.push("at work on the answer".to_owned()),
         None => {}
@@ -122,7 +131,7 @@ mod tests {
     use super::*;
 
     fn at(seconds: u64, read: u64, total: Option<u64>, bytes: u64, made: u64) -> String {
-        line(Duration::from_secs(seconds), &ScanProgress { read, total, bytes, made })
+        line(Duration::from_secs(seconds), &ScanProgress { read, total, bytes, made }, true)
     }
 
     #[test]
@@ -135,6 +144,9 @@ mod tests {
         assert_eq!(join, "30 s: read all 2.0 k rows, made 3.0 M so far (Ctrl-C ends it)");
         let sort = at(30, 2000, Some(2000), 0, 2000);
         assert_eq!(sort, "30 s: read all 2.0 k rows, at work on the answer (Ctrl-C ends it)");
+        let waits = ScanProgress { read: 1000, total: Some(2000), bytes: 0, made: 3_000_000 };
+        let waits = line(Duration::from_secs(30), &waits, false);
+        assert_eq!(waits, "30 s: read 1.0 k of 2.0 k rows (50%), made 3.0 M so far (Ctrl-C ends it)");
         assert_eq!(at(3, 5000, None, 0, 5000), "3.0 s: read 5.0 k rows (Ctrl-C ends it)");
         assert_eq!(at(3, 0, None, 0, 5000), "3.0 s: made 5.0 k so far (Ctrl-C ends it)");
         assert_eq!(at(3, 0, None, 0, 0), "3.0 s: at work (Ctrl-C ends it)");

@@ -1,19 +1,16 @@
-use super::{Store::*, schedules, sum, sums};
+use super::{Case, case, sum, sums};
 use crate::Stem;
-use crate::cuda::stem;
+use crate::cuda::{Store::*, stem};
 use crate::reference::stem as oracle;
 use rand::RngExt;
 
-#[test]
-#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
-fn stem_forward_and_backward() {
-    for (n, size, channels) in [(1, 4, 1), (2, 12, 16), (1, 32, 64), (3, 20, 70)] {
+pub(super) fn cases() -> Vec<Case> {
+    let one = |(n, size, channels)| {
         let d = Stem { n, size, channels };
-        schedules(&format!("stem {n}x{size}x{size} to {channels}"), |lab| {
+        case(format!("stem {n}x{size}x{size} to {channels}"), move |lab| {
             let mut values: Vec<u8> = (0..n * size * size * 3).map(|_| lab.rng.random()).collect();
             values[..3].copy_from_slice(&[0, 255, 128]);
-            let pixels = lab.device.alloc("pixels", values.len());
-            lab.device.write(pixels, &values);
+            let pixels = lab.bytes("pixels", &values);
             // Weights that are exact in bf16: what is left is the kernel's own error.
             let (_, exact) = lab.input("weights", 48 * channels, Bf16);
             let exact: Vec<f32> = exact.into_iter().map(|w| w as f32).collect();
@@ -29,6 +26,7 @@ fn stem_forward_and_backward() {
             let (want_dw, want_db) = oracle::backward(&dy64, &values, d);
             lab.expect(&dw, &sum(&dw64, &want_dw), sums(d.rows()));
             lab.expect(&db, &sum(&db64, &want_db), sums(d.rows()));
-        });
-    }
+        })
+    };
+    [(1, 4, 1), (2, 12, 16), (1, 32, 64), (3, 20, 70)].into_iter().map(one).collect()
 }

@@ -1,6 +1,6 @@
-use super::{Store::*, schedules, sum, sums};
+use super::{Case, case, sum, sums};
 use crate::Plane;
-use crate::cuda::depthwise;
+use crate::cuda::{Store::*, depthwise};
 use crate::reference::depthwise as oracle;
 
 /// Every tile, filled exactly, cut at its edges and repeated; channels that fill a block's 32, or not; the fallback.
@@ -16,12 +16,10 @@ const SHAPES: [(usize, usize, usize, usize); 9] = [
     (1, 3, 9, 50),
 ];
 
-#[test]
-#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
-fn depthwise_forward_and_backward() {
-    for (n, h, w, c) in SHAPES {
+pub(super) fn cases() -> Vec<Case> {
+    let one = |(n, h, w, c)| {
         let d = Plane { n, h, w, c };
-        schedules(&format!("depthwise {n}x{h}x{w}x{c}"), |lab| {
+        case(format!("depthwise {n}x{h}x{w}x{c}"), move |lab| {
             let (x, x64) = lab.input("x", d.elements(), Bf16);
             let (taps, w64) = lab.input("w", 49 * c, F32);
             let (b, b64) = lab.input("b", c, F32);
@@ -38,6 +36,7 @@ fn depthwise_forward_and_backward() {
             lab.expect(&dx, &want_dx, sums(49));
             lab.expect(&dw, &sum(&dw64, &want_dw), sums(n * h * w));
             lab.expect(&db, &sum(&db64, &want_db), sums(n * h * w));
-        });
-    }
+        })
+    };
+    SHAPES.into_iter().map(one).collect()
 }

@@ -1,5 +1,5 @@
-use super::{Store::*, schedules, sum, sums};
-use crate::cuda::layer_norm;
+use super::{Case, case, sum, sums};
+use crate::cuda::{Store::*, layer_norm};
 use crate::reference::layer_norm as oracle;
 
 /// Every instance at its edges, rows that do not fill a block, and columns that fit no instance.
@@ -18,12 +18,12 @@ const SHAPES: [(usize, usize); 12] = [
     (2, 1032),
 ];
 
-#[test]
-#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
-fn layer_norm_forward_and_backward() {
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
     for (rows, cols) in SHAPES {
         for accumulate in [false, true] {
-            schedules(&format!("layer_norm {rows}x{cols}"), |lab| {
+            let adds = if accumulate { ", added" } else { "" };
+            cases.push(case(format!("layer_norm {rows}x{cols}{adds}"), move |lab| {
                 let (x, x64) = lab.input("x", rows * cols, Bf16);
                 let (g, g64) = lab.input("g", cols, F32);
                 let (b, b64) = lab.input("b", cols, F32);
@@ -50,7 +50,8 @@ fn layer_norm_forward_and_backward() {
                 lab.expect(&dx, &sum(&dx64, &want_dx), sums(cols));
                 lab.expect(&dg, &sum(&dg64, &want_dg), sums(rows));
                 lab.expect(&db, &sum(&db64, &want_db), sums(rows));
-            });
+            }));
         }
     }
+    cases
 }
