@@ -98,8 +98,11 @@ impl CheckArgs {
     }
 }
 
+/// How a device runs a case.
+type Run = Box<dyn FnMut(&Case) -> Outcome>;
+
 /// The device in words, and how it runs a case.
-fn open(on: On) -> Result<(String, Box<dyn FnMut(&Case) -> Outcome>)> {
+fn open(on: On) -> Result<(String, Run)> {
     match on {
         On::Cuda => {
             let mut gpu = GpuBench::open()?;

@@ -57,8 +57,10 @@ pub struct Work {
     pub bytes: f64,
     /// Its multiplications and additions.
     pub flops: f64,
-    run: Box<dyn Fn(&mut dyn Backend)>,
+    run: Queue,
 }
+
+type Queue = Box<dyn Fn(&mut dyn Backend)>;
 
 impl Work {
     /// Queues it.
