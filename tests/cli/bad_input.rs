@@ -91,6 +91,14 @@ fn what_is_typed_wrong_is_a_usage_error() {
     house.fails(2, &["run", "p.toml", "--select", "aa"], &["no stage is called `aa`", "did you mean `a`?"]);
     house.fails(2, &["sql", "select 1", "--format", "parquet"], &["--output"]);
     house.fails(2, &["sql", "select 1", "--frmat", "csv"], &["--frmat"]);
+    house.fails(2, &["sql", "select $n", "--param", "n=1", "--param", "n=2"], &["--param n is given twice"]);
+    let twice = ["sql", "select 1", "--dataset", "a=one", "--dataset", "a=two"];
+    house.fails(2, &twice, &["--dataset two", "another dataset called a"]);
+    house.fails(
+        2,
+        &["sql", "select a.x, b.x from (select 1 as x) a, (select 2 as x) b", "--format", "json"],
+        &["two columns are called `x`", "as"],
+    );
     house.fails(2, &["stats", "nowhere"], &["`nowhere` is neither a path nor a stage"]);
     house.fails(2, &["run", "--threads", "0"], &["--threads"]);
     house.fails(2, &["run", "--memory-limit", "2parsec"], &["2parsec"]);

@@ -21,7 +21,7 @@ use serde_json::Value;
 Examples:
   laboratory check                         every kernel at every class of shape, on the GPU
   laboratory check --device emulated       the same without a GPU; needs the sources and a C++ compiler
-  laboratory check --usage sm_90           with registers, shared memory and spills; needs NVRTC and no GPU
+  laboratory check --usage sm_90           with registers, shared memory and spills, which needs NVRTC
   laboratory sanitize                      the check under each tool of compute-sanitizer
   laboratory time --json times.json        every operator of a training step at the paper's size
   python tests/gpu/pytorch.py times.json   the same operators in PyTorch, side by side"

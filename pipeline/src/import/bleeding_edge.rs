@@ -61,7 +61,7 @@ pub fn import(request: &Request, progress: &dyn Progress) -> Result<Imported, Er
     let present = dataset.episodes()?;
     let last = if request.resume { None } else { present.iter().map(|row| row.episode_id).max() };
     let first_id = request.options.first_id.unwrap_or_else(|| last.map_or(0, |last| last.saturating_add(1)));
-    let first_id = fitting(first_id, clips.len() as i64)?;
+    let first_id = fitting(first_id, clips.len() as i64 - 1)?;
     let there = |found: &dyn Fn(&&EpisodeRow) -> bool| present.iter().find(found).map(|row| row.episode_id);
 
     let mut writer = dataset.writer()?;

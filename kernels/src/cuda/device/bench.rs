@@ -1,8 +1,9 @@
 //! A GPU as the laboratory's [`Bench`], and its clock.
 
-use super::super::laboratory::{Bench, timing::Work};
+use super::super::laboratory::Bench;
+use super::super::laboratory::timing::{Work, uniform};
 use super::super::linear::Epilogue;
-use super::super::{Cuda, Driver, Launch, Operand, Pointer, Product, Store};
+use super::super::{Cuda, Driver, Launch, Operand, Pointer, Product, Store, bf16};
 use super::{CudaError, Gpu, must};
 use crate::Backend;
 use cudarc::driver::{result, sys};
@@ -136,7 +137,10 @@ impl Clock {
     pub fn ceilings(&mut self, repeat: usize) -> Ceilings {
         const SIDE: usize = 8192;
         const COPIED: usize = 1 << 30;
-        let [from, to] = *self.cuda.driver().allocate(&[COPIED, COPIED]) else { unreachable!("two of two") };
+        // Each of a call of its own, so that each can be released.
+        let [from, to] = [(); 2].map(|()| self.cuda.driver().allocate(&[COPIED])[0]);
+        // Zeros would be multiplied faster than numbers: they need less power.
+        self.cuda.driver().write(from, &bf16::encode(&uniform(SIDE * SIDE)));
         let plain = |at| Operand { at, transposed: false };
         let (m, k, n, store) = (SIDE, SIDE, SIDE, Store::Bf16);
         let product = Product { left: plain(from), right: plain(from), out: to, store, accumulate: false, m, k, n };

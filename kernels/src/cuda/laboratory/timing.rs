@@ -3,6 +3,9 @@
 //! A [`Work`] knows the bytes that it has to move at least, each tensor once, and its multiplications and additions. Against the
 //! ceilings of the card (a copy, a large matrix product) they say how far a kernel is from the best there can be.
 
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
 use crate::{AdamW, Attention, Backend, Bytes, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
 
 /// The agent's sizes.
@@ -139,13 +142,7 @@ pub fn works(backend: &mut dyn Backend, sizes: &Sizes) -> Vec<Work> {
 /// Uniform values in -1..1, the same few million again and again; second moments are positive.
 fn fill(backend: &mut dyn Backend, pool: &Pool) {
     const CHUNK: usize = 1 << 22;
-    let mut state = 1u32;
-    let mut values: Vec<f32> = (0..CHUNK)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f64::from(state) as f32 / 2f32.powi(31) - 1.0
-        })
-        .collect();
+    let mut values = uniform(CHUNK);
     let mut write = |tensor: Tensor, values: &[f32]| {
         for start in (0..tensor.len()).step_by(CHUNK) {
             let len = CHUNK.min(tensor.len() - start);
@@ -162,6 +159,12 @@ fn fill(backend: &mut dyn Backend, pool: &Pool) {
     backend.upload_bytes(pool.pixels, &(0..pool.pixels.len()).map(|i| (i * 7 % 256) as u8).collect::<Vec<u8>>());
     backend.upload_bytes(pool.actions, &vec![1; pool.actions.len()]);
     backend.wait_uploads();
+}
+
+/// Values in -1..1.
+pub fn uniform(len: usize) -> Vec<f32> {
+    let mut rng = Pcg64::seed_from_u64(7);
+    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
 fn work(name: String, bytes: usize, flops: usize, run: impl Fn(&mut dyn Backend) + 'static) -> Work {
