@@ -227,6 +227,23 @@ fn frames_of_a_dataset_without_are_orphans() {
 }
 
 #[test]
+fn rows_whose_index_was_lost_come_back_with_it() {
+    let folder = dataset();
+    let (index, kept) = (file(folder.path(), Table::Episodes), folder.path().join("kept"));
+    fs::rename(&index, &kept).unwrap();
+    let report = verify(folder.path(), false).unwrap();
+    let orphans: Vec<_> = report.problems.iter().map(|p| (p.code, p.path.clone(), p.repaired)).collect();
+    let orphan = |table| (Code::Orphan, file(folder.path(), table), false);
+    assert_eq!(orphans, [orphan(Table::Frames), orphan(Table::Steps)]);
+    // Whoever lost the file must not take the advice to repair before looking for it.
+    for problem in &report.problems {
+        assert!(problem.message.contains(PART) && problem.message.contains("bring it back"), "{}", problem.message);
+    }
+    fs::rename(&kept, &index).unwrap();
+    assert_eq!(codes(folder.path()), []);
+}
+
+#[test]
 fn an_episode_in_two_parts_is_named() {
     let folder = dataset();
     for table in Table::COMMIT_ORDER {
