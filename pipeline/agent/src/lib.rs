@@ -43,6 +43,7 @@ mod rng;
 mod rollout;
 mod sampler;
 mod settings;
+mod shifted;
 mod softmax;
 mod source;
 #[cfg(test)]

@@ -48,6 +48,9 @@ pub struct Training {
     pub eval_windows: usize,
     /// Leaves the encoder as it was initialised, so that each frame is encoded once.
     pub freeze_encoder: bool,
+    /// The frames of a window are moved by up to this many of the model's pixels, each way, differently whenever the window
+    /// is seen. Not with `freeze_encoder`, which sees each frame once.
+    pub shift: usize,
     /// Reward only: share of labels assumed to be uniformly random (Christiano et al. 2017 take 0.1).
     pub label_noise: f64,
     /// Reward only: weight of the squared sum of a pair's scores, which pins their free constant (arXiv 2312.09244).
@@ -77,6 +80,7 @@ impl Default for Training {
             eval_every: 0,
             eval_windows: 64,
             freeze_encoder: false,
+            shift: 0,
             label_noise: 0.0,
             centering: 0.01,
             patience: 0,
@@ -96,6 +100,7 @@ impl Training {
         within("weight_decay", self.weight_decay, 0.0, 10.0)?;
         within("beta1", self.beta1, 0.0, 0.9999)?;
         within("beta2", self.beta2, 0.0, 0.99999)?;
+        within("shift", self.shift as f64, 0.0, if self.freeze_encoder { 0.0 } else { 16.0 })?;
         within("label_noise", self.label_noise, 0.0, 0.9)?;
         within("centering", self.centering, 0.0, 10.0)
     }

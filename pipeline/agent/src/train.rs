@@ -22,6 +22,7 @@ use crate::model::{Input, Pass};
 use crate::report::{KEPT_STEP, MetricRow, Observer, Report};
 use crate::sampler::{Sampler, fixed};
 use crate::settings::Training;
+use crate::shifted::Shifted;
 
 /// What distinguishes one kind of training from another.
 pub(crate) trait Objective {
@@ -100,12 +101,15 @@ impl Run<'_> {
             };
             let sampler = Sampler { seed: t.seed, items: train.items(), batch: t.batch };
             let plan = sampler.batches(state.step, t.steps);
-            let mut embedded;
+            let (mut embedded, mut shifted);
             let loader = if t.freeze_encoder {
                 // The whole plan, not what is left of it: the order of first use must not depend on where one resumes.
                 let plan = sampler.batches(0, t.steps);
                 embedded = Embedded::make(train, plan, l.b.as_mut(), &l.model.w, pass, &l.model.config, o)?;
                 &mut embedded as &mut dyn Loader
+            } else if t.shift > 0 {
+                shifted = Shifted::new(train, &l.model.config, t.shift, t.seed, state.step);
+                &mut shifted
             } else {
                 train
             };
