@@ -95,6 +95,11 @@ impl Windows {
         Ok((Windows::open(dataset, windows, Role::Whole, side, 0)?, rows))
     }
 
+    /// The windows themselves, by index.
+    pub fn list(&self) -> &[Window] {
+        &self.windows
+    }
+
     /// Steps of a window that carry weight.
     pub fn weighted(&self, window: &Window) -> usize {
         (0..window.length as usize).filter(|t| weight(self.role, window, *t) > 0.0).count()

@@ -34,6 +34,7 @@ use super::nearest::hint;
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("jumppad", include_str!("../../definitions/jumppad.toml")),
     ("jumppad-small", include_str!("../../definitions/jumppad-small.toml")),
+    ("paper", include_str!("../../definitions/paper.toml")),
     ("human", include_str!("../../definitions/human.toml")),
 ];
 
@@ -45,6 +46,7 @@ pub const KINDS: &[&str] = &[
     "pretrain",
     "finetune",
     "reward",
+    "score",
     "prefer",
     "reinforce",
     "rollout",

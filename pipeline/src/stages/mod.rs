@@ -9,6 +9,7 @@
 //!   prefer      the same, windows of top rollouts     model.safetensors, metrics.parquet
 //!   label       a table of pairs, a SQL rule          judgments.parquet
 //!   reward      preference pairs                      model.safetensors, metrics.parquet, scores.parquet
+//!   score       a reward model, a dataset             scores.parquet
 //!   rollout     a policy                              data/
 //!   reinforce   a policy and a reward model           model.safetensors, metrics.parquet
 //!   evaluate    policies                              data/, evaluation.parquet, paths.parquet, summary.parquet
@@ -40,6 +41,7 @@ mod reinforce;
 mod report;
 mod reward;
 mod rollout;
+mod score;
 mod settings;
 pub(crate) mod table;
 mod watch;
@@ -152,6 +154,7 @@ kinds! {
     "prefer" => imitate::Imitate,
     "label" => label::Label,
     "reward" => reward::Reward,
+    "score" => score::Score,
     "rollout" => rollout::Rollout,
     "reinforce" => reinforce::ReinforceStage,
     "evaluate" => evaluate::Evaluate,

@@ -119,6 +119,10 @@ impl Player {
 
     /// The next action.
     pub fn act(&mut self, arena: &Arena) -> [u8; 16] {
+        if let Some(look) = self.persona.holds {
+            let wish = Wish { look: [look, 0.0], ..Wish::default() };
+            return self.hands.follow(&wish, 0.0, &mut self.dice);
+        }
         let goal = match self.goal {
             Some(goal) => goal,
             None => self.choose(arena),

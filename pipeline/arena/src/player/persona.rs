@@ -37,6 +37,8 @@ pub struct Persona {
     pub hop: f32,
     /// Chance a step that a stick ends up one bucket off.
     pub tremor: f32,
+    /// Holds the right stick here, and does nothing else: no player, but a probe of what judges players.
+    pub holds: Option<f32>,
     /// Share of the general players who are like this.
     share: f32,
 }
@@ -59,6 +61,7 @@ const EXPERT: Persona = Persona {
     sprint: 0.5,
     hop: 0.004,
     tremor: 0.02,
+    holds: None,
     share: 0.08,
 };
 
@@ -101,6 +104,7 @@ pub const EVERYONE: [Persona; 7] = [
         sprint: 0.25,
         hop: 0.02,
         tremor: 0.08,
+        holds: None,
         share: 0.18,
     },
     Persona {
@@ -120,6 +124,7 @@ pub const EVERYONE: [Persona; 7] = [
         sprint: 0.3,
         hop: 0.02,
         tremor: 0.05,
+        holds: None,
         share: 0.17,
     },
     Persona {
@@ -139,6 +144,7 @@ pub const EVERYONE: [Persona; 7] = [
         sprint: 0.2,
         hop: 0.03,
         tremor: 0.06,
+        holds: None,
         share: 0.15,
     },
     Persona {
@@ -158,6 +164,7 @@ pub const EVERYONE: [Persona; 7] = [
         sprint: 0.1,
         hop: 0.01,
         tremor: 0.06,
+        holds: None,
         share: 0.09,
     },
     Persona {
@@ -177,13 +184,18 @@ pub const EVERYONE: [Persona; 7] = [
         sprint: 0.7,
         hop: 0.05,
         tremor: 0.06,
+        holds: None,
         share: 0.10,
     },
 ];
 
+/// What plays without playing.
+const PROBES: [Persona; 2] =
+    [Persona { name: "still", holds: Some(0.0), ..EXPERT }, Persona { name: "spinner", holds: Some(0.6), ..EXPERT }];
+
 /// The names that [`crate::Player::new`] knows.
 pub fn personas() -> &'static [&'static str] {
-    &["mixed", "expert", "regular", "novice", "explorer", "fighter", "daydreamer", "daredevil"]
+    &["mixed", "expert", "regular", "novice", "explorer", "fighter", "daydreamer", "daredevil", "still", "spinner"]
 }
 
 impl Persona {
@@ -195,7 +207,7 @@ impl Persona {
         if name == "mixed" {
             return Some(EVERYONE[drawn].clone());
         }
-        EVERYONE.iter().find(|p| p.name == name).cloned()
+        EVERYONE.iter().chain(&PROBES).find(|p| p.name == name).cloned()
     }
 }
 
@@ -225,7 +237,7 @@ mod tests {
             let found = Persona::find(name, &mut dice).unwrap();
             assert!(*name == "mixed" || found.name == *name);
         }
-        assert_eq!(personas().len(), EVERYONE.len() + 1);
+        assert_eq!(personas().len(), EVERYONE.len() + PROBES.len() + 1);
     }
 
     #[test]

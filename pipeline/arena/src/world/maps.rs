@@ -36,8 +36,50 @@ fn three_pads(b: &mut Builder, places: [[f32; 3]; 3], stone: Stuff) {
     }
 }
 
+/// Where episodes begin in the garden: name, place, heading.
+type Start = (&'static str, [f32; 2], f32);
+
 /// A garden on a floating island: lawns, ruins and crates, with notches in the coast and a hole in the east.
 pub fn skygarden() -> World {
+    garden(
+        "skygarden",
+        &[
+            ("south", [0.0, -20.0], NORTH),
+            ("south-west", [-7.5, -19.0], NORTH),
+            ("south-east", [7.5, -19.0], NORTH),
+            ("west", [-14.5, -15.5], NORTH),
+            ("east", [14.5, -15.5], NORTH),
+            ("far-west", [-20.0, -10.0], NORTH),
+            ("far-east", [20.5, -10.0], NORTH),
+            ("inner-west", [-5.5, -12.0], NORTH),
+            ("inner-east", [5.5, -12.0], NORTH),
+            ("centre", [0.2, -10.6], NORTH),
+        ],
+    )
+}
+
+/// The same garden from other starts, to see what an agent makes of them: places in which nobody begins, facing north as usual, and
+/// the usual places, facing elsewhere.
+pub fn skygarden_astray() -> World {
+    let (east, west) = (0.0, PI);
+    garden(
+        "skygarden-astray",
+        &[
+            ("new-south", [-3.8, -17.0], NORTH),
+            ("new-west", [-16.0, -9.5], NORTH),
+            ("new-east", [15.0, -8.0], NORTH),
+            ("new-middle", [-1.8, -6.0], NORTH),
+            ("new-inner", [9.5, -13.5], NORTH),
+            ("turned-south", [0.0, -20.0], -NORTH),
+            ("turned-west", [-14.5, -15.5], west),
+            ("turned-east", [14.5, -15.5], east),
+            ("turned-centre", [0.2, -10.6], -NORTH),
+            ("turned-inner", [-5.5, -12.0], west),
+        ],
+    )
+}
+
+fn garden(name: &'static str, starts: &[Start]) -> World {
     let sun = normalize([-0.45, -0.55, 0.85]);
     let mut b = Builder::new(Look {
         lighting: Lighting { sun, direct: [0.66, 0.62, 0.50], ambient: [0.40, 0.44, 0.52] },
@@ -135,19 +177,8 @@ pub fn skygarden() -> World {
     {
         b.mound(x, y, r, h, rock);
     }
-    for (name, x, y) in [
-        ("south", 0.0, -20.0),
-        ("south-west", -7.5, -19.0),
-        ("south-east", 7.5, -19.0),
-        ("west", -14.5, -15.5),
-        ("east", 14.5, -15.5),
-        ("far-west", -20.0, -10.0),
-        ("far-east", 20.5, -10.0),
-        ("inner-west", -5.5, -12.0),
-        ("inner-east", 5.5, -12.0),
-        ("centre", 0.2, -10.6),
-    ] {
-        b.spawn(name, x, y, NORTH);
+    for &(name, [x, y], heading) in starts {
+        b.spawn(name, x, y, heading);
     }
     let grass = [0.46, 0.68, 0.30];
     for (x, y, z, r) in [
@@ -159,7 +190,7 @@ pub fn skygarden() -> World {
     ] {
         b.islet(x, y, z, r, grass, [0.66, 0.54, 0.44]);
     }
-    b.finish("skygarden", 200, |x, y, edge| {
+    b.finish(name, 200, |x, y, edge| {
         let n = fractal(x / 6.0, y / 6.0, 16, 4, 50);
         let patch = smoothstep(0.42, 0.62, fractal(x / 10.0 + 3.0, y / 10.0, 16, 3, 51));
         let lawn = mix3([0.34, 0.58, 0.22], [0.56, 0.74, 0.30], n);

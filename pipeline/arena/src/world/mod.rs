@@ -179,13 +179,13 @@ impl World {
 
 /// The names of all maps.
 pub fn names() -> &'static [&'static str] {
-    &["skygarden", "courtyard", "canyon"]
+    &["skygarden", "courtyard", "canyon", "skygarden-astray"]
 }
 
 /// A map by name, built at the first call.
 pub fn world(name: &str) -> Result<&'static World, Error> {
-    static WORLDS: [OnceLock<World>; 3] = [const { OnceLock::new() }; 3];
-    let builders = [maps::skygarden, maps::courtyard, maps::canyon];
+    static WORLDS: [OnceLock<World>; 4] = [const { OnceLock::new() }; 4];
+    let builders = [maps::skygarden, maps::courtyard, maps::canyon, maps::skygarden_astray];
     names()
         .iter()
         .position(|n| *n == name)
