@@ -234,6 +234,86 @@ fn a_matrix_shares_what_does_not_differ() {
     assert_eq!(house.outputs("small", "long").len(), 2);
 }
 
+/// Three recordings, one after each seed, and one page about them all.
+const GATHERED: &str = r#"
+name = "small"
+[parameters]
+seed = 1
+least = 1
+[matrix]
+seed = [1, 2, 3]
+[[stage]]
+name = "play"
+kind = "record"
+settings = { map = "skygarden", persona = "mixed", episodes = 4, frames = "none" }
+[[stage]]
+name = "lengths"
+kind = "query"
+sql = """
+select 'everybody' as series, 'long' as x, avg(cast(num_steps >= $least as int)) as value,
+    count(*) filter (where num_steps >= $least) as count, count(*) as of
+from play.episodes"""
+[[stage]]
+name = "results"
+kind = "results"
+gather = true
+[stage.settings]
+title = "Lengths"
+[[stage.settings.claims]]
+table = "lengths"
+title = "Everybody plays for long"
+paper = "All episodes are long."
+holds = "select min(worst) = 1 and max(runs) = 3 from claim"
+"#;
+
+#[test]
+fn results_gather_every_run_of_the_matrix() {
+    let house = House::new();
+    house.write("small.toml", GATHERED);
+    let plan = house.ok(&["plan", "small.toml"]).out;
+    assert!(plan.contains("7 stages: 7 to run"), "{plan}");
+    let ran = house.ok(&["run", "small.toml"]);
+    assert!(ran.out.contains("7 of 7 stages") && ran.out.contains("results: "), "{}", ran.out);
+    let [page] = &house.outputs("small", "results")[..] else { panic!("one page for all runs") };
+    let text = std::fs::read_to_string(page.join("RESULTS.md")).unwrap();
+    assert!(text.contains("| reproduced |") && text.contains("Runs: seed=1, seed=2, seed=3."), "{text}");
+    assert!(text.contains("4 of 4: 100.0% [51.0, 100.0]; 4 of 4: 100.0% [51.0, 100.0]; 4 of 4"), "{text}");
+    assert!(page.join("figures/lengths.svg").is_file());
+    let rows = house.ok(&["sql", "--format", "csv", "select run, value from results.points order by run"]).out;
+    assert!(rows.contains("seed=1,1.0") && rows.contains("seed=3,1.0"), "{rows}");
+    assert!(house.ok(&["run", "small.toml"]).out.contains("nothing to do, all 7 stages are finished"));
+
+    // One more run changes the page, and nothing that was there.
+    house.write("small.toml", &GATHERED.replace("[1, 2, 3]", "[1, 2, 3, 4]"));
+    let plan = house.ok(&["plan", "small.toml"]).out;
+    assert!(plan.contains("9 stages: 6 cached, 3 to run") && plan.contains("input lengths@seed=4 is new"), "{plan}");
+    // Of one run alone there is a page too, without intervals over runs.
+    let one = house.ok(&["run", "small.toml", "--set", "seed=2"]).out;
+    assert!(one.contains("1 of 3 stages") && one.contains("not_reproduced 1"), "{one}");
+}
+
+#[test]
+fn a_page_waits_for_every_run_and_nothing_reads_it() {
+    let house = House::new();
+    // Seed 2's table is refused by its expectation, so the page is not made; the other runs are.
+    let expects = "name = \"lengths\"\nkind = \"query\"\nexpect = [\"select 1 where $seed = 2\"]";
+    house.write("small.toml", &GATHERED.replace("name = \"lengths\"\nkind = \"query\"", expects));
+    let broken = house.run(&["run", "small.toml"]);
+    assert!(broken.err.contains("lengths failed and 1 stages that need it were skipped"), "{}", broken.err);
+    assert!(house.outputs("small", "results").is_empty() && house.outputs("small", "lengths").len() == 3);
+    // Selected without its inputs, it says what is missing.
+    let house = House::new();
+    house.write("small.toml", GATHERED);
+    let alone = house.run(&["run", "small.toml", "--select", "results"]);
+    let said = format!("{}{}", alone.out, alone.err);
+    assert!(said.contains("its input `lengths@seed=1` is not finished"), "{said}");
+    assert!(house.ok(&["run", "small.toml", "--select", "+results"]).out.contains("7 of 7 stages"));
+    let after =
+        format!("{GATHERED}[[stage]]\nname = \"more\"\nkind = \"query\"\nsql = \"select * from results.points\"\n");
+    house.write("more.toml", &after);
+    house.fails(1, &["plan", "more.toml"], &["stage `more`", "`results`, which gathers all runs"]);
+}
+
 #[test]
 fn another_process_is_named_and_a_dead_one_forgotten() {
     let house = small();
