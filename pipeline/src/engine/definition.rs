@@ -36,6 +36,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("jumppad", include_str!("../../definitions/jumppad.toml")),
     ("jumppad-small", include_str!("../../definitions/jumppad-small.toml")),
     ("paper", include_str!("../../definitions/paper.toml")),
+    ("paper-runs", include_str!("../../definitions/paper-runs.toml")),
+    ("paper-small", include_str!("../../definitions/paper-small.toml")),
     ("human", include_str!("../../definitions/human.toml")),
 ];
 

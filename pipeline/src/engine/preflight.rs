@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_built_in_pipelines_are_planned_to_the_end() {
-        for name in ["jumppad", "jumppad-small", "paper"] {
+        for name in ["jumppad", "jumppad-small", "paper", "paper-small"] {
             assert_eq!(problems(&Definition::load(name).unwrap()), []);
         }
     }

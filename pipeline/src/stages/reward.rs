@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Float32Array, RecordBatch, StringArray};
 use playhouse_agent::{ModelConfig, PairSource, Training, score, train_reward};
 use serde::Deserialize;
 
-use super::imitate::{HELD_OUT_CACHE, TRAINING_CACHE};
+use super::imitate::{HELD_OUT_CACHE, training_cache};
 use super::{Outcome, Stage, StageContext, Watch, settings, table};
 use crate::sources::{Pairs, Windows};
 
@@ -63,7 +63,7 @@ impl Stage for Reward {
         let training = Training { seed: ctx.training_seed(training.seed), compute: ctx.compute, ..training };
         let data = ctx.dataset(&inputs.data)?;
         let open = |stage: &str, cache| Pairs::from_table(&data, &ctx.query(stage)?, config.frame_size, cache);
-        let mut train = open(&inputs.pairs, TRAINING_CACHE)?;
+        let mut train = open(&inputs.pairs, training_cache())?;
         let mut held_out = open(&inputs.held_out, HELD_OUT_CACHE)?;
         let pairs = train.len() as u64;
         let mut watch = Watch::new(ctx.progress);
