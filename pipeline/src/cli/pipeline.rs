@@ -59,7 +59,7 @@ fn describe(plan: &Plan) -> String {
         rows.push(vec![
             format!("{}{runs}", item.stage),
             item.kind.clone(),
-            item.needs().join(", "),
+            item.inputs.keys().cloned().collect::<Vec<_>>().join(", "),
             item.state.as_str().to_owned(),
             why,
         ]);
@@ -125,11 +125,9 @@ fn summarise(plan: &Plan, summary: &Summary) -> String {
         ),
     });
     for stage in &summary.stages {
-        for (what, file) in [("report", "report.html"), ("results", "RESULTS.md")] {
-            let page = stage.item.dir.join(file);
-            if matches!(stage.fate, Fate::Done | Fate::Cached) && page.is_file() {
-                text.push_str(&format!("{what}: {}\n", page.display()));
-            }
+        let report = stage.item.dir.join("report.html");
+        if matches!(stage.fate, Fate::Done | Fate::Cached) && report.is_file() {
+            text.push_str(&format!("report: {}\n", report.display()));
         }
     }
     text

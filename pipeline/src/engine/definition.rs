@@ -15,7 +15,6 @@
 //! inputs = ["play"]            # only where settings and SQL do not already say so
 //! seed = 1                     # only where it should not be the run's
 //! expect = ["select * from demos where t_start < 0"]
-//! gather = true                # once for the whole matrix: reads its inputs of every run (kind `results`)
 //! ```
 //!
 //! `extends = "jumppad"` (a built-in's name or a path) takes over another definition: its stages come first, its
@@ -56,7 +55,6 @@ pub const KINDS: &[&str] = &[
     "label",
     "evaluate",
     "report",
-    "results",
 ];
 
 /// How many definitions may extend each other in a row.
@@ -142,8 +140,6 @@ pub struct StageSpec {
     pub inputs: Vec<String>,
     /// A seed of its own instead of the run's.
     pub seed: Option<Value>,
-    /// It is there once for the whole matrix, and reads its inputs of every run.
-    pub gather: bool,
     /// The file it stands in.
     pub origin: Arc<Origin>,
     /// Line of the stage's name.
@@ -186,8 +182,6 @@ struct RawStage {
     #[serde(default)]
     inputs: Vec<String>,
     seed: Option<Value>,
-    #[serde(default)]
-    gather: bool,
 }
 
 impl Definition {
@@ -369,18 +363,6 @@ impl RawStage {
             }
             _ => {}
         }
-        if self.gather && kind != "results" {
-            return Err(origin.at(
-                at,
-                format!("stage `{name}` is of kind `{kind}`, which reads one run; only `results` can gather them all"),
-            ));
-        }
-        if self.gather && !self.expect.is_empty() {
-            return Err(origin.at(
-                at,
-                format!("stage `{name}` gathers all runs, and SQL sees one: move its `expect` to its inputs"),
-            ));
-        }
         Ok(StageSpec {
             origin: Arc::clone(origin),
             line: origin.line(at),
@@ -392,7 +374,6 @@ impl RawStage {
             expect: self.expect,
             inputs: self.inputs,
             seed: self.seed,
-            gather: self.gather,
         })
     }
 }
@@ -444,7 +425,6 @@ mod tests {
         assert!(error("name = \"p\"\nkind = 3\n").starts_with("p.toml:2: the key `kind` is not known here"));
         assert!(error("name = \"p\"\n[matrix]\nsed = [1]\n[parameters]\nseed = 1\n").contains("did you mean `seed`?"));
         assert!(error("name = \"p\"\n").contains("no stages"));
-        assert!(error(&stage("kind = \"record\"\ngather = true")).contains("only `results` can gather"));
         for name in ["P p", "runs", "lock", ".tmp-removed-1", ""] {
             let message = error(&format!("name = \"{name}\"\n"));
             assert!(message.starts_with(&format!("p.toml:1: `{name}` cannot name a pipeline")), "{message}");

@@ -40,8 +40,6 @@ pub struct Node {
     pub inputs: Vec<String>,
     /// The stage's seed.
     pub seed: u64,
-    /// It is there once for the whole matrix, and reads its inputs of every run.
-    pub gather: bool,
     /// Everything that can change the result, as 16 hexadecimal digits.
     pub fingerprint: String,
 }
@@ -75,13 +73,6 @@ impl Graph {
             nodes.push(resolve_stage(spec, parameters, &names)?);
         }
         let mut nodes = sort(definition, nodes)?;
-        let gathered: BTreeSet<&str> = definition.stages.iter().filter(|s| s.gather).map(|s| s.name.as_str()).collect();
-        for node in &nodes {
-            if let Some(input) = node.inputs.iter().find(|input| gathered.contains(input.as_str())) {
-                let why = format!("it reads `{input}`, which gathers all runs and belongs to none");
-                return Err(at(definition, &node.name, why));
-            }
-        }
         let mut known: BTreeMap<String, String> = BTreeMap::new();
         for node in &mut nodes {
             let inputs = node.inputs.iter().map(|input| (input.as_str(), known[input].as_str())).collect();
@@ -96,15 +87,6 @@ impl Graph {
     /// The stage of a name.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)
-    }
-
-    /// A stage's direct inputs with their fingerprints; under `stage@run` where `run` is the name of one of several.
-    pub fn inputs(&self, node: &Node, run: &str) -> BTreeMap<String, String> {
-        let fingerprints = |input: &String| {
-            let key = if run.is_empty() { input.clone() } else { format!("{input}@{run}") };
-            (key, self.node(input).map(|n| n.fingerprint.clone()).unwrap_or_default())
-        };
-        node.inputs.iter().map(fingerprints).collect()
     }
 
     /// Everything a stage needs, directly or not, without itself.
@@ -253,7 +235,6 @@ fn resolve_stage(spec: &StageSpec, parameters: &Parameters, names: &BTreeSet<&st
         expect,
         inputs: inputs.into_iter().collect(),
         seed,
-        gather: spec.gather,
         fingerprint: String::new(),
     })
 }

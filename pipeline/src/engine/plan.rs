@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::definition::Definition;
-use super::error::{Error, Result};
+use super::error::Result;
 use super::fingerprint;
 use super::graph::{Graph, Node, shown};
 use super::parameters::{self, Parameters};
@@ -52,7 +52,7 @@ pub struct Item {
     pub state: State,
     /// Why it is not cached.
     pub why: Vec<String>,
-    /// Direct inputs: stage to fingerprint. Of a stage that gathers several runs, `stage@run`, as in `evaluate@seed=1`.
+    /// Direct inputs: stage to fingerprint.
     pub inputs: BTreeMap<String, String>,
     /// Where its output lies, or will.
     pub dir: PathBuf,
@@ -70,20 +70,6 @@ pub struct Item {
     /// The finished output's record.
     #[serde(skip)]
     pub record: Option<StageRecord>,
-}
-
-impl Item {
-    /// The stages it reads, each once.
-    pub fn needs(&self) -> Vec<&str> {
-        let mut stages: Vec<&str> = self.inputs.keys().map(|input| stage_of(input)).collect();
-        stages.dedup();
-        stages
-    }
-}
-
-/// The stage that a key of [`Item::inputs`] names.
-pub fn stage_of(input: &str) -> &str {
-    input.split('@').next().unwrap_or(input)
 }
 
 /// A definition, resolved, beside what the home holds.
@@ -119,51 +105,29 @@ impl Plan {
             stages: Vec::new(),
             unselected: Vec::new(),
         };
-        let mut graphs: Vec<(String, Graph)> = Vec::new();
         for run in &runs {
             let graph = Graph::resolve(definition, run)?;
             let chosen = graph.select(select)?;
             let label = parameters::label(run, &varying);
-            for node in graph.nodes.iter().filter(|node| !node.gather) {
-                let inputs = graph.inputs(node, "");
-                plan.add(home, node, inputs, &label, &chosen)?;
+            for node in &graph.nodes {
+                plan.add(home, &graph, node, &label, &chosen)?;
             }
-            graphs.push((label, graph));
         }
-        plan.gather(home, &graphs, select)?;
         Ok(plan)
     }
 
-    /// The stages that are there once for all runs.
-    fn gather(&mut self, home: &Home, graphs: &[(String, Graph)], select: &[String]) -> Result<()> {
-        let Some((_, first)) = graphs.first() else { return Ok(()) };
-        let chosen = first.select(select)?;
-        for node in first.nodes.iter().filter(|node| node.gather) {
-            let mut inputs = BTreeMap::new();
-            for (label, graph) in graphs {
-                inputs.extend(graph.inputs(node, label));
-            }
-            let keys = inputs.iter().map(|(key, print)| (key.as_str(), print.as_str())).collect();
-            let fingerprint = fingerprint::of(node, &keys).map_err(|e| Error::Usage(e.to_string()))?;
-            self.add(home, &Node { fingerprint, ..node.clone() }, inputs, "", &chosen)?;
-        }
-        Ok(())
-    }
-
-    fn add(
-        &mut self,
-        home: &Home,
-        node: &Node,
-        inputs: BTreeMap<String, String>,
-        label: &str,
-        chosen: &BTreeSet<String>,
-    ) -> Result<()> {
+    fn add(&mut self, home: &Home, graph: &Graph, node: &Node, label: &str, chosen: &BTreeSet<String>) -> Result<()> {
         let list = if chosen.contains(&node.name) { &mut self.stages } else { &mut self.unselected };
         if let Some(item) = list.iter_mut().find(|i| i.stage == node.name && i.fingerprint == node.fingerprint) {
             item.runs.push(label.to_owned());
             return Ok(());
         }
         let dir = home.stage_dir(&self.pipeline, &node.name, &node.fingerprint);
+        let fingerprints = |input: &String| {
+            let fingerprint = graph.node(input).map(|n| n.fingerprint.clone()).unwrap_or_default();
+            (input.clone(), fingerprint)
+        };
+        let inputs: BTreeMap<String, String> = node.inputs.iter().map(fingerprints).collect();
         let (state, why, record) = match home.content(&dir)? {
             Content::Finished(record) if !record.violations.is_empty() => {
                 (State::ToCheck, vec!["its expectations did not hold".to_owned()], Some(*record))
@@ -208,8 +172,7 @@ impl Plan {
 
     /// What a stage was made from beyond its direct inputs.
     pub fn further<'a>(&'a self, item: &'a Item) -> Vec<&'a Item> {
-        let direct =
-            |of: &'a Item| of.inputs.iter().filter_map(|(input, fingerprint)| self.item(stage_of(input), fingerprint));
+        let direct = |of: &'a Item| of.inputs.iter().filter_map(|(stage, fingerprint)| self.item(stage, fingerprint));
         let mut found: Vec<&Item> = direct(item).collect();
         let (inputs, mut next) = (found.len(), 0);
         while let Some(above) = found.get(next).copied() {

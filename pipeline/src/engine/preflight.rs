@@ -21,7 +21,7 @@ use playhouse_queries::{Session, SessionOptions, inspect};
 use playhouse_schemas::{ActionSpace, Table};
 
 use super::graph::Query;
-use super::plan::{Item, Plan, State, stage_of};
+use super::plan::{Item, Plan, State};
 use super::run::limited;
 use super::{catalog, chain};
 use crate::progress::interrupted;
@@ -118,8 +118,7 @@ fn plan_expectations(plan: &Plan, item: &Item, shapes: &Shapes) -> Result<()> {
 fn open<'a>(plan: &'a Plan, item: &Item, shapes: &Shapes) -> Result<(Session, BTreeSet<&'a str>)> {
     let session =
         Session::new(&SessionOptions { threads: Some(1), stop: Some(Arc::new(interrupted)), ..Default::default() })?;
-    let inputs: Vec<&'a Item> =
-        item.inputs.iter().filter_map(|(input, print)| plan.item(stage_of(input), print)).collect();
+    let inputs: Vec<&'a Item> = item.inputs.iter().filter_map(|(stage, print)| plan.item(stage, print)).collect();
     let mut unknown = BTreeSet::new();
     for input in &inputs {
         if !register(&session, input, shapes)? {

@@ -22,7 +22,7 @@ use playhouse_queries::{Session, SessionOptions};
 use super::error::{Error, chain};
 use super::graph::{Query, shown};
 use super::ledger::{RunRow, StageRow};
-use super::plan::{Item, Plan, State, stage_of};
+use super::plan::{Item, Plan, State};
 use super::store::{FORMAT, Home, Lock, StageRecord, files, hashes};
 use super::{catalog, clock, fingerprint, ledger, preflight};
 use crate::progress::{Console, Progress, interrupted};
@@ -177,13 +177,12 @@ fn look_ahead(plan: &Plan) -> Result<()> {
 /// Why a stage cannot run, if it cannot: an input broke in this run, or was left out and is not finished.
 fn blocked(plan: &Plan, item: &Item, broken: &BTreeSet<(String, String)>) -> Option<String> {
     for (input, fingerprint) in &item.inputs {
-        if broken.contains(&(stage_of(input).to_owned(), fingerprint.clone())) {
+        if broken.contains(&(input.clone(), fingerprint.clone())) {
             return Some(format!("its input `{input}` is not finished"));
         }
-        let stage = stage_of(input);
-        let selected = plan.stages.iter().any(|i| i.stage == stage && i.fingerprint == *fingerprint);
+        let selected = plan.stages.iter().any(|i| i.stage == *input && i.fingerprint == *fingerprint);
         if !selected
-            && plan.item(stage, fingerprint).is_none_or(|i| i.record.as_ref().is_none_or(|r| !r.violations.is_empty()))
+            && plan.item(input, fingerprint).is_none_or(|i| i.record.as_ref().is_none_or(|r| !r.violations.is_empty()))
         {
             return Some(format!(
                 "its input `{input}` is not finished and not selected; --select +{} takes it along",
@@ -242,10 +241,9 @@ fn execute(plan: &Plan, item: &Item, lock: &Lock, options: &Options, progress: &
     let inputs: BTreeMap<String, PathBuf> = item
         .inputs
         .iter()
-        .filter_map(|(input, fingerprint)| Some((input.clone(), plan.item(stage_of(input), fingerprint)?.dir.clone())))
+        .filter_map(|(stage, fingerprint)| Some((stage.clone(), plan.item(stage, fingerprint)?.dir.clone())))
         .collect();
-    // What gathers several runs has as many tables of one name, and reads their files itself.
-    for (stage, dir) in inputs.iter().filter(|_| !item.node.gather) {
+    for (stage, dir) in &inputs {
         catalog::register(&session, stage, dir)?;
     }
     if item.node.query.is_some() {

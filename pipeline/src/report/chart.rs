@@ -305,7 +305,7 @@ fn open(width: f64, height: f64, title: &str) -> String {
 }
 
 /// Four to seven round values that cover `low..high`.
-pub fn nice_ticks(low: f64, high: f64) -> Vec<f64> {
+fn nice_ticks(low: f64, high: f64) -> Vec<f64> {
     let span = if high > low { high - low } else { low.abs().max(1.0) };
     let raw = span / 4.0;
     let power = 10f64.powf(raw.log10().floor());
@@ -317,7 +317,7 @@ pub fn nice_ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// A tick's label with as many decimals as its step needs.
-pub fn number(value: f64, step: f64) -> String {
+fn number(value: f64, step: f64) -> String {
     let decimals = (0..6)
         .find(|&d| {
             let scaled = step * 10f64.powi(d);

@@ -21,13 +21,13 @@ use playhouse_schemas::Dataset;
 pub use dataset::dataset;
 use page::Text;
 
-pub(crate) mod chart;
+mod chart;
 mod clip;
 mod data;
 mod dataset;
 mod evaluation;
-pub(crate) mod heatmap;
-pub(crate) mod page;
+mod heatmap;
+mod page;
 #[cfg(test)]
 mod tests;
 mod training;

@@ -14,7 +14,6 @@
 //!   reinforce   a policy and a reward model           model.safetensors, metrics.parquet
 //!   evaluate    policies                              data/, evaluation.parquet, paths.parquet, summary.parquet
 //!   report      all of the above                      report.html
-//!   results     tables of claims, of all runs         RESULTS.md, figures/, points.parquet, summary.parquet
 //! ```
 //!
 //! The kind `query` is the engine's own. Each kind is a settings struct with an implementation of [`Stage`]; to add
@@ -40,7 +39,6 @@ mod label;
 mod record;
 mod reinforce;
 mod report;
-mod results;
 mod reward;
 mod rollout;
 mod score;
@@ -161,7 +159,6 @@ kinds! {
     "reinforce" => reinforce::ReinforceStage,
     "evaluate" => evaluate::Evaluate,
     "report" => report::ReportStage,
-    "results" => results::ResultsStage,
 }
 
 fn unknown_kind<T>(kind: &str, name: &str) -> Result<T> {
