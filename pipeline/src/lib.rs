@@ -28,6 +28,7 @@ pub mod limits;
 pub mod ordered;
 pub mod progress;
 pub mod report;
+pub mod results;
 pub mod sources;
 pub mod stages;
 pub mod transcode;

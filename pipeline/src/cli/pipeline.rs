@@ -59,7 +59,7 @@ fn describe(plan: &Plan) -> String {
         rows.push(vec![
             format!("{}{runs}", item.stage),
             item.kind.clone(),
-            item.inputs.keys().cloned().collect::<Vec<_>>().join(", "),
+            item.input_stages().into_iter().collect::<Vec<_>>().join(", "),
             item.state.as_str().to_owned(),
             why,
         ]);
@@ -125,9 +125,11 @@ fn summarise(plan: &Plan, summary: &Summary) -> String {
         ),
     });
     for stage in &summary.stages {
-        let report = stage.item.dir.join("report.html");
-        if matches!(stage.fate, Fate::Done | Fate::Cached) && report.is_file() {
-            text.push_str(&format!("report: {}\n", report.display()));
+        for (what, file) in [("report", "report.html"), ("results", "RESULTS.md")] {
+            let path = stage.item.dir.join(file);
+            if matches!(stage.fate, Fate::Done | Fate::Cached) && path.is_file() {
+                text.push_str(&format!("{what}: {}\n", path.display()));
+            }
         }
     }
     text

@@ -15,6 +15,7 @@
 //! inputs = ["play"]            # only where settings and SQL do not already say so
 //! seed = 1                     # only where it should not be the run's
 //! expect = ["select * from demos where t_start < 0"]
+//! gather = true                # kind `results`: once for the whole matrix, over the inputs of every run
 //! ```
 //!
 //! `extends = "jumppad"` (a built-in's name or a path) takes over another definition: its stages come first, its
@@ -55,7 +56,11 @@ pub const KINDS: &[&str] = &[
     "label",
     "evaluate",
     "report",
+    "results",
 ];
+
+/// The kinds that can read the inputs of several runs.
+const GATHERING: &[&str] = &["results"];
 
 /// How many definitions may extend each other in a row.
 const MAX_EXTENDS: usize = 8;
@@ -140,6 +145,8 @@ pub struct StageSpec {
     pub inputs: Vec<String>,
     /// A seed of its own instead of the run's.
     pub seed: Option<Value>,
+    /// Once for the whole matrix, with the inputs of every run.
+    pub gather: bool,
     /// The file it stands in.
     pub origin: Arc<Origin>,
     /// Line of the stage's name.
@@ -182,6 +189,8 @@ struct RawStage {
     #[serde(default)]
     inputs: Vec<String>,
     seed: Option<Value>,
+    #[serde(default)]
+    gather: bool,
 }
 
 impl Definition {
@@ -363,6 +372,15 @@ impl RawStage {
             }
             _ => {}
         }
+        if self.gather && !GATHERING.contains(&kind.as_str()) {
+            return Err(origin.at(
+                at,
+                format!(
+                    "stage `{name}` is of kind `{kind}` and cannot `gather` the runs of a matrix; only `{}` can",
+                    GATHERING.join("`, `")
+                ),
+            ));
+        }
         Ok(StageSpec {
             origin: Arc::clone(origin),
             line: origin.line(at),
@@ -374,6 +392,7 @@ impl RawStage {
             expect: self.expect,
             inputs: self.inputs,
             seed: self.seed,
+            gather: self.gather,
         })
     }
 }
@@ -430,6 +449,11 @@ mod tests {
             assert!(message.starts_with(&format!("p.toml:1: `{name}` cannot name a pipeline")), "{message}");
         }
         assert!(error("name = \"p\"\n[[stage]]\nname = \"metrics\"\nkind = \"record\"").contains("SQL already knows"));
+        let gathers = error(&stage("kind = \"record\"\ngather = true"));
+        assert_eq!(
+            gathers,
+            "p.toml:3: stage `a` is of kind `record` and cannot `gather` the runs of a matrix; only `results` can"
+        );
         let twice =
             "name = \"p\"\n[[stage]]\nname = \"a\"\nkind = \"record\"\n[[stage]]\nname = \"a\"\nkind = \"record\"\n";
         assert_eq!(error(twice), "p.toml:6: stage `a`: defined twice; the first is in p.toml, line 3");

@@ -40,6 +40,8 @@ pub struct Node {
     pub inputs: Vec<String>,
     /// The stage's seed.
     pub seed: u64,
+    /// Once for the whole matrix: the plan joins the runs' inputs, and the fingerprint here is that of one run alone.
+    pub gather: bool,
     /// Everything that can change the result, as 16 hexadecimal digits.
     pub fingerprint: String,
 }
@@ -73,6 +75,7 @@ impl Graph {
             nodes.push(resolve_stage(spec, parameters, &names)?);
         }
         let mut nodes = sort(definition, nodes)?;
+        check_gathered(definition, &nodes)?;
         let mut known: BTreeMap<String, String> = BTreeMap::new();
         for node in &mut nodes {
             let inputs = node.inputs.iter().map(|input| (input.as_str(), known[input].as_str())).collect();
@@ -166,6 +169,20 @@ impl Graph {
     }
 }
 
+/// What exists once for all runs cannot be an input of one run's stage.
+fn check_gathered(definition: &Definition, nodes: &[Node]) -> Result<()> {
+    for node in nodes.iter().filter(|node| !node.gather) {
+        let gathered = |input: &&String| nodes.iter().any(|other| other.name == **input && other.gather);
+        if let Some(input) = node.inputs.iter().find(gathered) {
+            let message = format!(
+                "its input `{input}` gathers all runs of the matrix, and this stage belongs to one of them; only a stage with `gather = true` can read it"
+            );
+            return Err(at(definition, &node.name, message));
+        }
+    }
+    Ok(())
+}
+
 /// An error that points at a stage.
 fn at(definition: &Definition, stage: &str, message: String) -> Error {
     match definition.stage(stage) {
@@ -235,6 +252,7 @@ fn resolve_stage(spec: &StageSpec, parameters: &Parameters, names: &BTreeSet<&st
         expect,
         inputs: inputs.into_iter().collect(),
         seed,
+        gather: spec.gather,
         fingerprint: String::new(),
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use playhouse_queries::inspect;
 use serde::Serialize;
 
 use super::definition::Definition;
@@ -39,7 +40,7 @@ impl State {
     }
 }
 
-/// One stage of one run. Runs of a matrix that share a fingerprint share the item.
+/// One stage of one run. Runs of a matrix that share a fingerprint share the item; a gathered stage is one item of all.
 #[derive(Debug, Clone, Serialize)]
 pub struct Item {
     /// The stage.
@@ -52,7 +53,7 @@ pub struct Item {
     pub state: State,
     /// Why it is not cached.
     pub why: Vec<String>,
-    /// Direct inputs: stage to fingerprint.
+    /// Direct inputs: stage to fingerprint. A gathered stage has those of every run, as `stage@seed=1`.
     pub inputs: BTreeMap<String, String>,
     /// Where its output lies, or will.
     pub dir: PathBuf,
@@ -70,6 +71,35 @@ pub struct Item {
     /// The finished output's record.
     #[serde(skip)]
     pub record: Option<StageRecord>,
+}
+
+/// What stands between an input's stage and its run; no stage's name has it.
+pub const OF_RUN: char = '@';
+
+/// The stage that an input's name means, whichever run's it is.
+pub fn stage_of(input: &str) -> &str {
+    input.split(OF_RUN).next().unwrap_or(input)
+}
+
+impl Item {
+    /// The inputs that SQL can name: all, but for a gathered stage's, of which each name means several.
+    pub fn named_inputs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let named = self.inputs.iter().filter(|(input, _)| !input.contains(OF_RUN));
+        named.map(|(stage, fingerprint)| (stage.as_str(), fingerprint.as_str()))
+    }
+
+    /// The stages of its inputs, each once.
+    pub fn input_stages(&self) -> BTreeSet<&str> {
+        self.inputs.keys().map(|input| stage_of(input)).collect()
+    }
+}
+
+/// One run of the matrix, resolved.
+struct Run {
+    /// As `seed=1`; empty where there is only one.
+    label: String,
+    graph: Graph,
+    chosen: BTreeSet<String>,
 }
 
 /// A definition, resolved, beside what the home holds.
@@ -105,29 +135,81 @@ impl Plan {
             stages: Vec::new(),
             unselected: Vec::new(),
         };
-        for run in &runs {
+        let resolve = |run| -> Result<Run> {
             let graph = Graph::resolve(definition, run)?;
-            let chosen = graph.select(select)?;
-            let label = parameters::label(run, &varying);
-            for node in &graph.nodes {
-                plan.add(home, &graph, node, &label, &chosen)?;
+            Ok(Run { label: parameters::label(run, &varying), chosen: graph.select(select)?, graph })
+        };
+        let runs: Vec<Run> = runs.iter().map(resolve).collect::<Result<_>>()?;
+        for run in &runs {
+            for node in run.graph.nodes.iter().filter(|node| !node.gather) {
+                let fingerprint = |input| run.graph.node(input).map(|n| n.fingerprint.clone()).unwrap_or_default();
+                let inputs = node.inputs.iter().map(|input| (input.clone(), fingerprint(input))).collect();
+                let labels = Some(run.label.clone()).filter(|label| !label.is_empty());
+                plan.add(home, node, inputs, labels.into_iter().collect(), run.chosen.contains(&node.name))?;
             }
         }
+        plan.gather(definition, home, &runs)?;
         Ok(plan)
     }
 
-    fn add(&mut self, home: &Home, graph: &Graph, node: &Node, label: &str, chosen: &BTreeSet<String>) -> Result<()> {
-        let list = if chosen.contains(&node.name) { &mut self.stages } else { &mut self.unselected };
+    /// Adds the stages that exist once for all runs, after everything that they may read.
+    fn gather(&mut self, definition: &Definition, home: &Home, runs: &[Run]) -> Result<()> {
+        let mut gathered: BTreeMap<&str, String> = BTreeMap::new();
+        for first in runs[0].graph.nodes.iter().filter(|node| node.gather) {
+            let fail = |message: String| match definition.stage(&first.name) {
+                Some(spec) => spec.error(message),
+                None => definition.origin.on_line(None, message),
+            };
+            let (mut node, mut inputs) = (first.clone(), BTreeMap::new());
+            for run in runs {
+                let own = run.graph.node(&first.name).unwrap_or(first);
+                if own.settings != first.settings || own.expect != first.expect {
+                    return Err(fail(
+                        "it gathers all runs of the matrix, and its settings or expectations are not the same in each; keep the swept parameters out of them"
+                            .to_owned(),
+                    ));
+                }
+                // A seed that is swept is no seed of what belongs to all of them.
+                if own.seed != first.seed {
+                    node.seed = 0;
+                }
+                for input in &own.inputs {
+                    match (gathered.get(input.as_str()), run.graph.node(input)) {
+                        (Some(fingerprint), _) => inputs.insert(input.clone(), fingerprint.clone()),
+                        (None, Some(other)) if run.label.is_empty() => {
+                            inputs.insert(input.clone(), other.fingerprint.clone())
+                        }
+                        (None, Some(other)) => {
+                            inputs.insert(format!("{input}{OF_RUN}{}", run.label), other.fingerprint.clone())
+                        }
+                        (None, None) => None,
+                    };
+                }
+            }
+            check_expectations(&node, &inputs).map_err(fail)?;
+            let known = inputs.iter().map(|(input, fingerprint)| (input.as_str(), fingerprint.as_str())).collect();
+            node.fingerprint = fingerprint::of(&node, &known).map_err(|e| fail(e.to_string()))?;
+            gathered.insert(&first.name, node.fingerprint.clone());
+            let labels = runs.iter().map(|run| run.label.clone()).filter(|l| !l.is_empty()).collect();
+            self.add(home, &node, inputs, labels, runs[0].chosen.contains(&first.name))?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        home: &Home,
+        node: &Node,
+        inputs: BTreeMap<String, String>,
+        runs: Vec<String>,
+        chosen: bool,
+    ) -> Result<()> {
+        let list = if chosen { &mut self.stages } else { &mut self.unselected };
         if let Some(item) = list.iter_mut().find(|i| i.stage == node.name && i.fingerprint == node.fingerprint) {
-            item.runs.push(label.to_owned());
+            item.runs.extend(runs);
             return Ok(());
         }
         let dir = home.stage_dir(&self.pipeline, &node.name, &node.fingerprint);
-        let fingerprints = |input: &String| {
-            let fingerprint = graph.node(input).map(|n| n.fingerprint.clone()).unwrap_or_default();
-            (input.clone(), fingerprint)
-        };
-        let inputs: BTreeMap<String, String> = node.inputs.iter().map(fingerprints).collect();
         let (state, why, record) = match home.content(&dir)? {
             Content::Finished(record) if !record.violations.is_empty() => {
                 (State::ToCheck, vec!["its expectations did not hold".to_owned()], Some(*record))
@@ -155,7 +237,7 @@ impl Plan {
             why,
             inputs,
             dir,
-            runs: if label.is_empty() { Vec::new() } else { vec![label.to_owned()] },
+            runs,
             rows: record.as_ref().map(|r| r.rows.clone()).unwrap_or_default(),
             figures: record.as_ref().map(|r| r.figures.clone()).unwrap_or_default(),
             seconds: record.as_ref().map(|r| r.seconds),
@@ -165,14 +247,15 @@ impl Plan {
         Ok(())
     }
 
-    /// The item of a stage's output, selected or not.
-    pub fn item(&self, stage: &str, fingerprint: &str) -> Option<&Item> {
+    /// The item of an input, selected or not: its stage, whichever run's it is, and fingerprint.
+    pub fn item(&self, input: &str, fingerprint: &str) -> Option<&Item> {
+        let stage = stage_of(input);
         self.stages.iter().chain(&self.unselected).find(|i| i.stage == stage && i.fingerprint == fingerprint)
     }
 
     /// What a stage was made from beyond its direct inputs.
     pub fn further<'a>(&'a self, item: &'a Item) -> Vec<&'a Item> {
-        let direct = |of: &'a Item| of.inputs.iter().filter_map(|(stage, fingerprint)| self.item(stage, fingerprint));
+        let direct = |of: &'a Item| of.named_inputs().filter_map(|(stage, fingerprint)| self.item(stage, fingerprint));
         let mut found: Vec<&Item> = direct(item).collect();
         let (inputs, mut next) = (found.len(), 0);
         while let Some(above) = found.get(next).copied() {
@@ -190,6 +273,21 @@ impl Plan {
     pub fn is_done(&self) -> bool {
         self.stages.iter().all(|item| item.state == State::Cached)
     }
+}
+
+/// An expectation of a gathered stage can look at its own tables only: any other name would mean several.
+fn check_expectations(node: &Node, inputs: &BTreeMap<String, String>) -> std::result::Result<(), String> {
+    let several: BTreeSet<&str> = inputs.keys().filter(|input| input.contains(OF_RUN)).map(|i| stage_of(i)).collect();
+    for query in &node.expect {
+        let tables = inspect(&query.text).map_err(|e| e.to_string())?.tables;
+        if let Some(table) = tables.iter().find(|table| several.contains(table.split('.').next().unwrap_or(table))) {
+            return Err(format!(
+                "it expects something of `{table}`, which each run of the matrix has one of; look at its own tables, as in `{}.summary`, or move the expectation there",
+                node.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// In what a stage differs from an earlier output of its name.
@@ -238,4 +336,119 @@ fn changes(earlier: &StageRecord, node: &Node, inputs: &BTreeMap<String, String>
         });
     }
     why
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GATHERED: &str = r#"
+name = "p"
+[parameters]
+seed = 1
+least = 0
+[matrix]
+seed = [1, 2, 10]
+[[stage]]
+name = "shared"
+kind = "query"
+sql = "select 'a' as series, 1 as x, 0.5 as value"
+[[stage]]
+name = "own"
+kind = "query"
+sql = "select series, x, value + $seed as value from shared"
+[[stage]]
+name = "results"
+kind = "results"
+gather = true
+[stage.settings]
+title = "T"
+[[stage.settings.claims]]
+table = "own"
+title = "Own"
+paper = "P."
+[[stage.settings.claims]]
+table = "shared"
+title = "Shared"
+paper = "P."
+[[stage]]
+name = "last"
+kind = "query"
+sql = "select * from own"
+"#;
+
+    fn plan(text: &str, set: &[&str], select: &[&str]) -> Result<Plan> {
+        let folder = tempfile::tempdir().unwrap();
+        let definition = Definition::parse("p.toml", None, text)?;
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        Plan::make(&definition, &owned(set), &owned(select), &Home::new(folder.path()))
+    }
+
+    fn print(plan: &Plan) -> &str {
+        &plan.stages.iter().find(|item| item.stage == "results").unwrap().fingerprint
+    }
+
+    #[test]
+    fn a_gathered_stage_is_one_item_after_every_run() {
+        let all = plan(GATHERED, &[], &[]).unwrap();
+        let names: Vec<&str> = all.stages.iter().map(|item| item.stage.as_str()).collect();
+        assert_eq!(names, ["shared", "own", "last", "own", "last", "own", "last", "results"]);
+        let results = &all.stages[7];
+        assert_eq!(results.runs, ["seed=1", "seed=2", "seed=10"]);
+        let keys: Vec<&str> = results.inputs.keys().map(String::as_str).collect();
+        let own = ["own@seed=1", "own@seed=10", "own@seed=2", "shared@seed=1", "shared@seed=10", "shared@seed=2"];
+        assert_eq!(keys, own, "runs that share an output are inputs of their own");
+        assert_eq!(results.inputs["own@seed=2"], all.stages[3].fingerprint);
+        assert_eq!(results.input_stages().into_iter().collect::<Vec<_>>(), ["own", "shared"]);
+        assert_eq!(results.named_inputs().count(), 0);
+        assert!(results.inputs.iter().all(|(input, print)| all.item(input, print).is_some()));
+    }
+
+    #[test]
+    fn the_fingerprint_is_of_all_runs_in_no_order() {
+        let all = plan(GATHERED, &[], &[]).unwrap();
+        let print_of = |text: &str| print(&plan(text, &[], &[]).unwrap()).to_owned();
+        assert_eq!(print_of(&GATHERED.replace("[1, 2, 10]", "[10, 1, 2]")), print(&all));
+        assert_ne!(print_of(&GATHERED.replace("[1, 2, 10]", "[1, 2, 11]")), print(&all));
+        assert_ne!(print_of(&GATHERED.replace("0.5 as value", "0.6 as value")), print(&all));
+        assert_eq!(print_of(&GATHERED.replace("select * from own", "select x from own")), print(&all));
+    }
+
+    #[test]
+    fn with_one_run_it_is_a_stage_like_any_other() {
+        let one = plan(GATHERED, &["seed=2"], &[]).unwrap();
+        let ordinary = plan(&GATHERED.replace("gather = true", ""), &["seed=2"], &[]).unwrap();
+        assert_eq!(print(&one), print(&ordinary));
+        let results = &one.stages[3];
+        assert!(results.inputs.keys().eq(["own", "shared"]) && results.runs.is_empty(), "{results:?}");
+        let each = plan(&GATHERED.replace("gather = true", ""), &[], &[]).unwrap();
+        assert_eq!(each.stages.iter().filter(|item| item.stage == "results").count(), 3);
+    }
+
+    #[test]
+    fn it_is_selected_with_what_it_needs() {
+        let chosen = plan(GATHERED, &[], &["+results"]).unwrap();
+        let names: Vec<&str> = chosen.stages.iter().map(|item| item.stage.as_str()).collect();
+        assert_eq!(names, ["shared", "own", "own", "own", "results"]);
+        let alone = plan(GATHERED, &[], &["results"]).unwrap();
+        assert_eq!((alone.stages.len(), alone.unselected.len()), (1, 7));
+        assert_eq!(plan(GATHERED, &[], &["own+"]).unwrap().stages.len(), 7);
+    }
+
+    #[test]
+    fn what_cannot_be_gathered_is_named_with_its_line() {
+        let says = |text: &str, words: &str| {
+            let error = plan(text, &[], &[]).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        };
+        says(
+            &GATHERED.replace("\"select * from own\"", "\"select * from results.summary\""),
+            "p.toml:31: stage `last`: its input `results` gathers all runs of the matrix",
+        );
+        says(&GATHERED.replace("\"Own\"", "\"Seed ${seed}\""), "p.toml:18: stage `results`: it gathers all runs");
+        let expecting = |sql: &str| GATHERED.replace("gather = true", &format!("gather = true\nexpect = [\"{sql}\"]"));
+        says(&expecting("select * from own"), "which each run of the matrix has one of");
+        plan(&expecting("select * from results.summary where runs < 3"), &[], &[]).unwrap();
+        says(&expecting("select * from results.summary where runs < $seed"), "not the same in each");
+    }
 }

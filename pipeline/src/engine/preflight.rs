@@ -118,7 +118,7 @@ fn plan_expectations(plan: &Plan, item: &Item, shapes: &Shapes) -> Result<()> {
 fn open<'a>(plan: &'a Plan, item: &Item, shapes: &Shapes) -> Result<(Session, BTreeSet<&'a str>)> {
     let session =
         Session::new(&SessionOptions { threads: Some(1), stop: Some(Arc::new(interrupted)), ..Default::default() })?;
-    let inputs: Vec<&'a Item> = item.inputs.iter().filter_map(|(stage, print)| plan.item(stage, print)).collect();
+    let inputs: Vec<&'a Item> = item.named_inputs().filter_map(|(stage, print)| plan.item(stage, print)).collect();
     let mut unknown = BTreeSet::new();
     for input in &inputs {
         if !register(&session, input, shapes)? {

@@ -22,7 +22,7 @@ use playhouse_queries::{Session, SessionOptions};
 use super::error::{Error, chain};
 use super::graph::{Query, shown};
 use super::ledger::{RunRow, StageRow};
-use super::plan::{Item, Plan, State};
+use super::plan::{Item, Plan, State, stage_of};
 use super::store::{FORMAT, Home, Lock, StageRecord, files, hashes};
 use super::{catalog, clock, fingerprint, ledger, preflight};
 use crate::progress::{Console, Progress, interrupted};
@@ -177,10 +177,11 @@ fn look_ahead(plan: &Plan) -> Result<()> {
 /// Why a stage cannot run, if it cannot: an input broke in this run, or was left out and is not finished.
 fn blocked(plan: &Plan, item: &Item, broken: &BTreeSet<(String, String)>) -> Option<String> {
     for (input, fingerprint) in &item.inputs {
-        if broken.contains(&(input.clone(), fingerprint.clone())) {
+        let stage = stage_of(input);
+        if broken.contains(&(stage.to_owned(), fingerprint.clone())) {
             return Some(format!("its input `{input}` is not finished"));
         }
-        let selected = plan.stages.iter().any(|i| i.stage == *input && i.fingerprint == *fingerprint);
+        let selected = plan.stages.iter().any(|i| i.stage == stage && i.fingerprint == *fingerprint);
         if !selected
             && plan.item(input, fingerprint).is_none_or(|i| i.record.as_ref().is_none_or(|r| !r.violations.is_empty()))
         {
@@ -241,10 +242,12 @@ fn execute(plan: &Plan, item: &Item, lock: &Lock, options: &Options, progress: &
     let inputs: BTreeMap<String, PathBuf> = item
         .inputs
         .iter()
-        .filter_map(|(stage, fingerprint)| Some((stage.clone(), plan.item(stage, fingerprint)?.dir.clone())))
+        .filter_map(|(input, fingerprint)| Some((input.clone(), plan.item(input, fingerprint)?.dir.clone())))
         .collect();
-    for (stage, dir) in &inputs {
-        catalog::register(&session, stage, dir)?;
+    for (stage, _) in item.named_inputs() {
+        if let Some(dir) = inputs.get(stage) {
+            catalog::register(&session, stage, dir)?;
+        }
     }
     if item.node.query.is_some() {
         catalog::register_aliases(&session, &item.node.settings, &|stage| inputs.get(stage).cloned())?;
@@ -252,7 +255,7 @@ fn execute(plan: &Plan, item: &Item, lock: &Lock, options: &Options, progress: &
     let mut record = match (&item.record, item.state) {
         (Some(record), State::ToCheck) => record.clone(),
         _ => {
-            let outcome = work(item, &dir, &inputs, &session, options, progress)?;
+            let outcome = work(plan, item, &dir, &inputs, &session, options, progress)?;
             let about = || format!("cannot list {}", dir.display());
             let files = files(&dir).with_context(about)?;
             StageRecord {
@@ -312,6 +315,7 @@ fn prepare(item: &Item, lock: &Lock) -> Result<PathBuf> {
 
 /// The work itself: a query through the session, everything else by its kind.
 fn work(
+    plan: &Plan,
     item: &Item,
     dir: &Path,
     inputs: &BTreeMap<String, PathBuf>,
@@ -326,6 +330,7 @@ fn work(
         return Ok(Outcome { rows: BTreeMap::from([(item.stage.clone(), rows)]), figures: BTreeMap::new() });
     }
     let context = StageContext {
+        pipeline: &plan.pipeline,
         name: &item.stage,
         dir,
         settings: &item.node.settings,

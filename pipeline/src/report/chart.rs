@@ -21,22 +21,13 @@ pub fn pad_bars(policies: &[(String, Pads)]) -> String {
     let bar = ((group - 26.0) / 4.0).min(54.0);
     let y = |share: f64| TOP + PLOT * (1.0 - share);
     let mut svg = open(WIDTH, TOP + PLOT + BOTTOM, "Share of rollouts ending on each pad, by policy");
-    for tick in 0..=4 {
-        let share = f64::from(tick) / 4.0;
-        let at = y(share);
-        let _ = write!(svg, "<line class=\"grid-line\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{at}\" y2=\"{at}\"/>");
-        let label = format!("{:.0}%", 100.0 * share);
-        let _ = write!(
-            svg,
-            "<text class=\"soft\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{label}</text>",
-            LEFT - 8.0,
-            at + 4.0
-        );
+    for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
+        level(&mut svg, y(share), LEFT, WIDTH, &format!("{:.0}%", 100.0 * share));
     }
     for (place, (policy, pads)) in policies.iter().enumerate() {
         let centre = LEFT + group * (place as f64 + 0.5);
         for (i, (pad, share)) in pads.entries().into_iter().enumerate() {
-            one_bar(&mut svg, centre + bar * (i as f64 - 2.0), bar, pad, share, &y);
+            pad_bar(pad, share).draw(&mut svg, centre + bar * (i as f64 - 2.0), bar, &y);
         }
         let base = TOP + PLOT + 21.0;
         let _ = write!(
@@ -51,9 +42,7 @@ pub fn pad_bars(policies: &[(String, Pads)]) -> String {
     legend(names.map(|pad| (pad, pad_colour(pad)))) + &svg
 }
 
-fn one_bar(svg: &mut String, x: f64, width: f64, pad: &str, share: Share, y: &dyn Fn(f64) -> f64) {
-    let (top, low, high, middle) = (y(share.share), y(share.low), y(share.high), x + width / 2.0);
-    let (inner, height) = (width - 5.0, (y(0.0) - top).max(0.0));
+fn pad_bar(pad: &str, share: Share) -> Bar {
     let tip = format!(
         "{pad}: {} of {} = {:.1}%, 95% interval {:.1} to {:.1}%",
         share.count,
@@ -62,17 +51,87 @@ fn one_bar(svg: &mut String, x: f64, width: f64, pad: &str, share: Share, y: &dy
         100.0 * share.low,
         100.0 * share.high
     );
+    Bar {
+        value: share.share,
+        interval: Some((share.low, share.high)),
+        dots: Vec::new(),
+        colour: pad_colour(pad),
+        label: super::page::percent(share.share),
+        tip,
+    }
+}
+
+/// A horizontal line across a plot, with its label to the left.
+pub(crate) fn level(svg: &mut String, at: f64, left: f64, right: f64, label: &str) {
     let _ = write!(
         svg,
-        "<g><title>{tip}</title><rect x=\"{:.1}\" y=\"{top:.1}\" width=\"{inner:.1}\" height=\"{height:.1}\" rx=\"2\" fill=\"{}\"/>\
-         <path class=\"whisker\" fill=\"none\" d=\"M{middle:.1} {high:.1}V{low:.1}M{:.1} {high:.1}h8M{:.1} {low:.1}h8\"/>\
-         <text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"11.5\">{}</text></g>",
-        x + 2.5,
-        pad_colour(pad),
-        middle - 4.0,
-        middle - 4.0,
-        high - 5.0,
-        super::page::percent(share.share)
+        "<line class=\"grid-line\" x1=\"{left}\" x2=\"{right:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+         <text class=\"soft\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+        left - 8.0,
+        at + 4.0
+    );
+}
+
+/// One bar of a chart.
+pub(crate) struct Bar {
+    /// Where it ends; it begins at 0.
+    pub value: f64,
+    /// The ends of its whisker.
+    pub interval: Option<(f64, f64)>,
+    /// Single values, as dots side by side.
+    pub dots: Vec<f64>,
+    /// Of the bar.
+    pub colour: String,
+    /// What stands above it.
+    pub label: String,
+    /// What a pointer over it shows.
+    pub tip: String,
+}
+
+impl Bar {
+    /// Draws it into the slot of `width` pixels that begins at `x`; `y` turns values into pixels.
+    pub(crate) fn draw(&self, svg: &mut String, x: f64, width: f64, y: &dyn Fn(f64) -> f64) {
+        let (from, to, middle, inner) = (y(0.0), y(self.value), x + width / 2.0, width - 5.0);
+        let _ = write!(
+            svg,
+            "<g><title>{}</title><rect x=\"{:.1}\" y=\"{:.1}\" width=\"{inner:.1}\" height=\"{:.1}\" rx=\"2\" fill=\"{}\"/>",
+            Text(&self.tip),
+            x + 2.5,
+            from.min(to),
+            (from - to).abs(),
+            self.colour
+        );
+        if let Some(interval) = self.interval {
+            whisker(svg, middle, interval, y);
+        }
+        let step = ((inner - 8.0) / self.dots.len() as f64).min(7.0);
+        for (i, value) in self.dots.iter().enumerate() {
+            dot(svg, middle + step * (i as f64 - (self.dots.len() - 1) as f64 / 2.0), y(*value));
+        }
+        let highest = self.dots.iter().copied().chain(self.interval.map(|(_, high)| high)).fold(self.value, f64::max);
+        let _ = write!(
+            svg,
+            "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"11.5\">{}</text></g>",
+            y(highest.max(0.0)) - 5.0,
+            Text(&self.label)
+        );
+    }
+}
+
+/// An interval as a line with a stroke at each end.
+pub(crate) fn whisker(svg: &mut String, middle: f64, (low, high): (f64, f64), y: &dyn Fn(f64) -> f64) {
+    let (low, high, left) = (y(low), y(high), middle - 4.0);
+    let _ = write!(
+        svg,
+        "<path class=\"whisker\" fill=\"none\" d=\"M{middle:.1} {high:.1}V{low:.1}M{left:.1} {high:.1}h8M{left:.1} {low:.1}h8\"/>"
+    );
+}
+
+/// One of several values that an average is of: seen on a bar as well as on the ground.
+pub(crate) fn dot(svg: &mut String, x: f64, y: f64) {
+    let _ = write!(
+        svg,
+        "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.3\" fill=\"var(--card)\" stroke=\"var(--ink)\" stroke-width=\"1.1\"/>"
     );
 }
 
@@ -138,19 +197,7 @@ pub fn curves(title: &str, x_label: &str, range: Range, series: &[Series]) -> St
 
     let mut svg = open(WIDTH, TOP + PLOT + 36.0, title);
     for &tick in &ticks {
-        let at = y(tick);
-        let _ = write!(
-            svg,
-            "<line class=\"grid-line\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>",
-            WIDTH - RIGHT
-        );
-        let _ = write!(
-            svg,
-            "<text class=\"soft\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            LEFT - 8.0,
-            at + 4.0,
-            number(tick, ticks[1] - ticks[0])
-        );
+        level(&mut svg, y(tick), LEFT, WIDTH - RIGHT, &number(tick, ticks[1] - ticks[0]));
     }
     for (anchor, value) in [("start", x0), ("middle", (x0 + x1) / 2.0), ("end", x1)] {
         if anchor == "start" || x1 > x0 {
@@ -190,11 +237,11 @@ fn series_colour(place: usize, series: &Series) -> String {
     series.colour.clone().unwrap_or_else(|| format!("var(--s{})", place % 6))
 }
 
-fn draw(svg: &mut String, colour: &str, class: &str, path: &str) {
+pub(crate) fn draw(svg: &mut String, colour: &str, class: &str, path: &str) {
     let _ = write!(svg, "<path class=\"{class}\" stroke=\"{colour}\" d=\"{path}\"/>");
 }
 
-fn polyline(points: &[(f64, f64)], x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64) -> String {
+pub(crate) fn polyline(points: &[(f64, f64)], x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64) -> String {
     let finite = points.iter().filter(|(_, value)| value.is_finite());
     let mut path = String::new();
     for (i, &(step, value)) in finite.enumerate() {
@@ -305,7 +352,7 @@ fn open(width: f64, height: f64, title: &str) -> String {
 }
 
 /// Four to seven round values that cover `low..high`.
-fn nice_ticks(low: f64, high: f64) -> Vec<f64> {
+pub(crate) fn nice_ticks(low: f64, high: f64) -> Vec<f64> {
     let span = if high > low { high - low } else { low.abs().max(1.0) };
     let raw = span / 4.0;
     let power = 10f64.powf(raw.log10().floor());
@@ -317,7 +364,7 @@ fn nice_ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// A tick's label with as many decimals as its step needs.
-fn number(value: f64, step: f64) -> String {
+pub(crate) fn number(value: f64, step: f64) -> String {
     let decimals = (0..6)
         .find(|&d| {
             let scaled = step * 10f64.powi(d);

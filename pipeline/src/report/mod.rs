@@ -21,13 +21,13 @@ use playhouse_schemas::Dataset;
 pub use dataset::dataset;
 use page::Text;
 
-mod chart;
+pub(crate) mod chart;
 mod clip;
 mod data;
 mod dataset;
 mod evaluation;
-mod heatmap;
-mod page;
+pub(crate) mod heatmap;
+pub(crate) mod page;
 #[cfg(test)]
 mod tests;
 mod training;

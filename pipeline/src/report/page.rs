@@ -5,6 +5,29 @@ use std::fmt::{self, Write};
 const STYLE: &str = include_str!("style.css");
 const PLAYER: &str = include_str!("player.js");
 
+/// The text of every drawing.
+const DRAWN: &str = "font: 12.5px system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif;";
+
+/// A drawing as a file of its own: on a card, in the light theme's colours. What embeds it may be light or dark, and
+/// viewers other than browsers know no style sheet's variables.
+pub fn drawing(width: f64, height: f64, title: &str, content: &str) -> String {
+    let rules: String =
+        STYLE.lines().filter(|line| line.starts_with("svg .") || line.starts_with("svg text")).collect();
+    let file = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+         role=\"img\" aria-label=\"{}\">\n<style>svg {{ {DRAWN} }} {rules}</style>\n\
+         <rect x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"8\" fill=\"var(--card)\" stroke=\"var(--line)\"/>\n\
+         {content}</svg>\n",
+        Text(title),
+        width - 1.0,
+        height - 1.0
+    );
+    // The first rule of the style sheet is the light theme.
+    let theme = STYLE.split('}').next().unwrap_or_default();
+    let colours = theme.split(';').filter_map(|line| line.trim().split_once(": ")).filter(|(n, _)| n.starts_with("--"));
+    colours.fold(file, |file, (name, colour)| file.replace(&format!("var({name})"), colour))
+}
+
 /// Text that has to stand in HTML as it is.
 pub struct Text<'a>(pub &'a str);
 

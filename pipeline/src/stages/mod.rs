@@ -14,6 +14,7 @@
 //!   reinforce   a policy and a reward model           model.safetensors, metrics.parquet
 //!   evaluate    policies                              data/, evaluation.parquet, paths.parquet, summary.parquet
 //!   report      all of the above                      report.html
+//!   results     tables of queries, of all runs        RESULTS.md, figures/, summary.parquet, points.parquet
 //! ```
 //!
 //! The kind `query` is the engine's own. Each kind is a settings struct with an implementation of [`Stage`]; to add
@@ -39,6 +40,7 @@ mod label;
 mod record;
 mod reinforce;
 mod report;
+mod results;
 mod reward;
 mod rollout;
 mod score;
@@ -53,6 +55,8 @@ pub(crate) use watch::Watch;
 
 /// Everything a stage may know while it runs.
 pub struct StageContext<'a> {
+    /// The pipeline's name.
+    pub pipeline: &'a str,
     /// The stage's name in the pipeline.
     pub name: &'a str,
     /// Its own folder: survives a kill, holds checkpoints and, at the end, the results.
@@ -61,9 +65,9 @@ pub struct StageContext<'a> {
     pub settings: &'a toml::Table,
     /// The seed of the run.
     pub seed: u64,
-    /// Finished input stages: name to folder.
+    /// Finished input stages: name to folder. Of several runs of a matrix, as `stage@seed=1`.
     pub inputs: &'a BTreeMap<String, PathBuf>,
-    /// A session in which every input is registered under its stage name.
+    /// A session in which every input is registered under its stage name, but those of several runs.
     pub session: &'a Session,
     /// Where to report progress, and where a stop request comes from.
     pub progress: &'a dyn Progress,
@@ -159,6 +163,7 @@ kinds! {
     "reinforce" => reinforce::ReinforceStage,
     "evaluate" => evaluate::Evaluate,
     "report" => report::ReportStage,
+    "results" => results::ResultsStage,
 }
 
 fn unknown_kind<T>(kind: &str, name: &str) -> Result<T> {
