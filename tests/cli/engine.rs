@@ -334,6 +334,20 @@ name = "report"
 kind = "report"
 settings = { title = "Every kind", evaluate = "evaluate", target = "left", reward = "reward", training = ["pretrain", "aligned"], data = ["play"] }
 [[stage]]
+name = "pads"
+kind = "query"
+sql = """
+select policy as series, pad as x, share as value, count, rollouts as of from evaluate.summary
+where spawn is null order by policy, pad"""
+[[stage]]
+name = "results"
+kind = "results"
+gather = true
+[stage.settings]
+title = "Every kind"
+claims = [{ table = "pads", title = "Pads", paper = "It goes left.", unit = "share" }]
+heatmaps = { evaluation = "evaluate" }
+[[stage]]
 name = "recorded"
 kind = "import"
 settings = { format = "bleeding-edge", source = "clips" }
@@ -374,6 +388,8 @@ fn kill_9_in_every_kind_of_stage_changes_no_figure() {
         ("aligned", "checkpoint.safetensors"),
         ("evaluate", ""),
         ("report", ""),
+        ("pads", ""),
+        ("results", ""),
         ("recorded", FIRST_PART),
     ];
     let mut interrupted = Vec::new();

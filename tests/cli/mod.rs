@@ -2,6 +2,7 @@
 //!
 //! - `commands`: every command on good input.
 //! - `engine`: caching, resuming, selecting, failing branches, expectations, the matrix, kills.
+//! - `results`: the table of a paper's claims over the runs of a matrix.
 //! - `tables`: plain tables of other tools, imported, queried, refused and resumed.
 //! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
 //! - `shell`: scripts, pictures, and the prompt on a real pseudo-terminal.
@@ -19,6 +20,7 @@ mod commands;
 mod engine;
 mod house;
 mod memory;
+mod results;
 mod shell;
 mod stats;
 mod tables;

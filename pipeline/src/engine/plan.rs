@@ -445,7 +445,7 @@ sql = "select * from own"
             &GATHERED.replace("\"select * from own\"", "\"select * from results.summary\""),
             "p.toml:31: stage `last`: its input `results` gathers all runs of the matrix",
         );
-        says(&GATHERED.replace("\"Own\"", "\"Seed ${seed}\""), "p.toml:18: stage `results`: it gathers all runs");
+        says(&GATHERED.replace("\"Own\"", "\"Seed ${seed}\""), "p.toml:17: stage `results`: it gathers all runs");
         let expecting = |sql: &str| GATHERED.replace("gather = true", &format!("gather = true\nexpect = [\"{sql}\"]"));
         says(&expecting("select * from own"), "which each run of the matrix has one of");
         plan(&expecting("select * from results.summary where runs < 3"), &[], &[]).unwrap();

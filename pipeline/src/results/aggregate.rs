@@ -84,7 +84,8 @@ pub fn iqm(values: &[f64]) -> f64 {
         let i = i as f64;
         value * ((i + 1.0).min(to) - i.max(from)).max(0.0)
     });
-    weighted.sum::<f64>() / (to - from)
+    // Rounding alone must not put the mean of equal values below the least of them.
+    (weighted.sum::<f64>() / (to - from)).clamp(sorted[0], sorted[sorted.len() - 1])
 }
 
 /// The 95% percentile interval of the interquartile mean: runs are drawn with replacement, and of a drawn run with counts
@@ -206,6 +207,7 @@ mod tests {
         };
         close(&[7.0], 7.0);
         close(&[4.0, 1.0], 2.5);
+        assert_eq!(iqm(&[0.025; 3]), 0.025);
         // 0.25, 1 and 0.25 of 1.5.
         close(&[9.0, 0.0, 3.0], (0.0 + 4.0 * 3.0 + 9.0) / 6.0);
         close(&[100.0, 2.0, 4.0, -50.0], 3.0);

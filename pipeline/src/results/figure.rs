@@ -129,7 +129,7 @@ fn bars(answer: &Answer) -> String {
                 let begin = left + (group - slot * xs.len() as f64) / 2.0 + slot * i as f64;
                 bar.draw(&mut svg, begin, slot, &|value| top + axis.y(value));
             }
-            let wrapped = wrap(series, ((group - 8.0) / LETTER) as usize);
+            let wrapped = wrap(series, ((group - 16.0) / LETTER) as usize);
             lines = lines.max(wrapped.len());
             for (line, text) in wrapped.iter().enumerate() {
                 let (x, y) = (left + group / 2.0, top + PLOT + 21.0 + LINE * line as f64);
