@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::aggregate::{RESAMPLES, Row};
 use super::heatmaps::Heatmaps;
 use super::points::Point;
-use super::{Answer, Claim, Figure, Request, distinct, figure};
+use super::{Answer, Claim, Request, distinct, figure};
 use crate::engine::definition::BUILT_IN;
 
 /// Up to so many values of `x` are columns; more are rows.
@@ -38,7 +38,10 @@ fn section(answer: &Answer) -> String {
     if !claim.measures.trim().is_empty() {
         let _ = writeln!(text, "Measured: {}\n", line(&claim.measures));
     }
-    if claim.figure != Figure::None {
+    if rows.is_empty() {
+        return text + "No run has a row of this: what it is about did not happen.\n";
+    }
+    if answer.has_figure() {
         let _ = writeln!(text, "![{}](figures/{}.svg)\n", cell(&figure::title(claim)), claim.table);
     }
     text += &pivot(claim, rows, distinct(points.iter().map(|point| &point.run)).len());

@@ -124,6 +124,13 @@ struct Answer<'a> {
     verdict: Verdict,
 }
 
+impl Answer<'_> {
+    /// Whether there is something to draw, and it is to be drawn.
+    fn has_figure(&self) -> bool {
+        self.claim.figure != Figure::None && !self.rows.is_empty()
+    }
+}
+
 /// What was written.
 pub struct Written {
     /// Rows of `points.parquet`.
@@ -149,7 +156,7 @@ pub fn write(request: &Request, dir: &Path) -> Result<Written> {
     }
     let figures = dir.join("figures");
     std::fs::create_dir_all(&figures).with_context(|| format!("cannot create {}", figures.display()))?;
-    for answer in answers.iter().filter(|answer| answer.claim.figure != Figure::None) {
+    for answer in answers.iter().filter(|answer| answer.has_figure()) {
         let path = figures.join(format!("{}.svg", answer.claim.table));
         write_atomically(&path, figure::draw(answer).as_bytes())?;
     }

@@ -44,7 +44,6 @@ pub fn read(claim: &Claim, outputs: &[Output]) -> Result<Vec<Point>> {
         };
         points.extend(read_one(claim, output).with_context(about)?);
     }
-    ensure!(!points.is_empty(), "its table has no rows in any run; a claim needs at least one");
     Ok(points)
 }
 

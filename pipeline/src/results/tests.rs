@@ -182,7 +182,6 @@ fn what_is_wrong_is_said_with_claim_run_and_place() {
     says(&pads, &[numbers(&[("s", 1.0, f64::NAN)])], &["series `s`, x `1`", "not a number"]);
     says(&pads, &[shares(&[("s", "a", 3, 2)])], &["count 3 is more than of 2"]);
     says(&pads, &[shares(&[("s", "a", 1, 2), ("s", "a", 1, 2)])], &["two rows"]);
-    says(&pads, &[good.slice(0, 0)], &["no rows"]);
     let wrong = RecordBatch::try_from_iter(["series", "x", "value", "count", "of"].into_iter().zip(
         shares(&[("s", "a", 1, 2)]).columns().iter().cloned().enumerate().map(|(i, column)| match i {
             2 => Arc::new(Float64Array::from(vec![0.75])) as ArrayRef,
@@ -198,9 +197,9 @@ fn what_is_wrong_is_said_with_claim_run_and_place() {
     says(&share, &[numbers(&[("s", 1.0, 1.5)])], &["1.5 is no share"]);
     let holds = |sql: &str| Claim { holds: Some(sql.into()), ..pads.clone() };
     says(
-        &holds("select iqm > 0 from claim where false"),
+        &holds("select true from claim union all select true from claim"),
         std::slice::from_ref(&good),
-        &["returns 0 rows", "must return one"],
+        &["returns 2 rows", "must return one"],
     );
     says(&holds("select iqm from claim"), std::slice::from_ref(&good), &["one boolean"]);
 }
@@ -223,4 +222,16 @@ fn numbers_are_written_plainly() {
     let plain = [3.0, 0.12345, 1234.56, 0.5, -2.25, 0.000012, 98765.4].map(|value| Unit::Number.shown(value));
     assert_eq!(plain, ["3", "0.1235", "1235", "0.5", "-2.25", "1.20e-5", "98765"]);
     assert_eq!([0.0, 0.6966, 1.0].map(|value| Unit::Share.shown(value)), ["0.0%", "69.7%", "100.0%"]);
+}
+
+#[test]
+fn what_did_not_happen_is_said_and_decides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut misses = claim("misses");
+    misses.holds = Some("select worst > 0.5 from claim".into());
+    let none = shares(&[("s", "a", 1, 2)]).slice(0, 0);
+    let (text, written) =
+        page(dir.path(), vec![(&misses, outputs(dir.path(), "misses", &[none.clone(), none]))]).unwrap();
+    assert_eq!((written.points, written.verdicts), (0, vec![Verdict::NotDecided]));
+    assert!(text.contains("No run has a row of this") && !text.contains("misses.svg"), "{text}");
 }
