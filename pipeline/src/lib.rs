@@ -15,7 +15,8 @@
 //!
 //! A *pipeline* is a TOML file of stages; a *stage* has a kind, settings, inputs and expectations; its *fingerprint* is
 //! everything that can change its result; a *run* is one execution of a pipeline with its parameters resolved.
-//! [`engine`] decides what must run and keeps the books, [`stages`] knows how each kind is done.
+//! [`engine`] decides what must run and keeps the books, [`stages`] knows how each kind is done; [`report`] shows one run,
+//! [`results`] what the runs of a matrix say together.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod cli;

@@ -340,6 +340,10 @@ sql = """
 select policy as series, pad as x, share as value, count, rollouts as of from evaluate.summary
 where spawn is null order by policy, pad"""
 [[stage]]
+name = "recorded"
+kind = "import"
+settings = { format = "bleeding-edge", source = "clips" }
+[[stage]]
 name = "results"
 kind = "results"
 gather = true
@@ -347,10 +351,6 @@ gather = true
 title = "Every kind"
 claims = [{ table = "pads", title = "Pads", paper = "It goes left.", unit = "share" }]
 heatmaps = { evaluation = "evaluate" }
-[[stage]]
-name = "recorded"
-kind = "import"
-settings = { format = "bleeding-edge", source = "clips" }
 "#;
 
 /// A folder to run [`EVERY_KIND`] in. Its clips are many short ones, which an import commits together, and one long enough to
@@ -389,8 +389,9 @@ fn kill_9_in_every_kind_of_stage_changes_no_figure() {
         ("evaluate", ""),
         ("report", ""),
         ("pads", ""),
-        ("results", ""),
         ("recorded", FIRST_PART),
+        // It gathers, even if there is only one run, and so comes last.
+        ("results", ""),
     ];
     let mut interrupted = Vec::new();
     for (stage, sign) in signs {

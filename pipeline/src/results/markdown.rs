@@ -110,12 +110,15 @@ fn maps(heatmaps: &Heatmaps) -> String {
          the visits; rings are spawns.",
         cell(&heatmaps.map)
     );
-    let head: Vec<String> =
-        heatmaps.policies.iter().map(|(policy, _, rollouts)| format!("{policy}, {rollouts} rollouts")).collect();
+    let head: Vec<String> = heatmaps
+        .policies
+        .iter()
+        .map(|(policy, _, rollouts)| format!("{}, {rollouts} rollouts", cell(policy)))
+        .collect();
     let pictures = heatmaps
         .policies
         .iter()
-        .map(|(policy, file, _)| format!("![Where the rollouts of {policy} went](figures/{file})"))
+        .map(|(policy, file, _)| format!("![Where the rollouts of {} went](figures/{file})", cell(policy)))
         .collect();
     format!("\n## Where they go\n\n{lead}\n\n{}", table(&head, std::iter::once(pictures)))
 }
