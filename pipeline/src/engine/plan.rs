@@ -426,6 +426,17 @@ sql = "select * from own"
     }
 
     #[test]
+    fn one_gathered_stage_may_read_another() {
+        let second = "[[stage]]\nname = \"second\"\nkind = \"results\"\ngather = true\ninputs = [\"results\"]\n\
+            settings = { title = \"T\", claims = [{ table = \"own\", title = \"O\", paper = \"P.\" }] }\n";
+        let all = plan(&format!("{GATHERED}{second}"), &[], &[]).unwrap();
+        let last = all.stages.last().unwrap();
+        let keys: Vec<&str> = last.inputs.keys().map(String::as_str).collect();
+        assert_eq!((last.stage.as_str(), keys), ("second", vec!["own@seed=1", "own@seed=10", "own@seed=2", "results"]));
+        assert_eq!(last.inputs["results"], print(&all));
+    }
+
+    #[test]
     fn it_is_selected_with_what_it_needs() {
         let chosen = plan(GATHERED, &[], &["+results"]).unwrap();
         let names: Vec<&str> = chosen.stages.iter().map(|item| item.stage.as_str()).collect();
