@@ -106,10 +106,11 @@ mod tests {
     /// of the physics changes them; then look at the pictures (`cargo run -p playhouse-arena --example pictures --
     /// FOLDER`) and, if they are right, put the printed values here. Frames that datasets left out no longer re-render
     /// after that.
-    const GOLDEN: [(&str, &str); 3] = [
+    const GOLDEN: [(&str, &str); 4] = [
         ("skygarden", "d611acbd745ee123e9d318f2011e0b7f48aa17d6fa1f0ff2c51f7cb00401c46d"),
         ("courtyard", "5f964a07b92f57a7a729b077dd4cbafa9406ae53b07be437b4f666d65a4f58a1"),
         ("canyon", "ba46892769523ebb7dfda8153ae9efac2ef8388099b0ed59a2584a817334c2d3"),
+        ("skygarden-astray", "2c99860c46809f7a4a61c04b5211741d2b640fc4a69054158ff044d2b0486105"),
     ];
 
     /// The hash of an episode's frames, and its length. Whoever plays mostly runs, and turns, looks up and down and
