@@ -318,6 +318,10 @@ kind = "query"
 sql = "top_rollouts"
 settings = { dataset = "rollouts", tables = { scores = "reward.scores" } }
 [[stage]]
+name = "shuffled"
+kind = "score"
+settings = { reward = "reward", data = "rollouts", frames = "shuffled" }
+[[stage]]
 name = "prefer"
 kind = "prefer"
 settings = { data = "rollouts", windows = "best", init = "finetune", steps = 8, batch = 2, checkpoint_every = 2 }
@@ -384,6 +388,7 @@ fn kill_9_in_every_kind_of_stage_changes_no_figure() {
         ("judged", ""),
         ("reward", "checkpoint.safetensors"),
         ("best", ""),
+        ("shuffled", ""),
         ("prefer", "checkpoint.safetensors"),
         ("aligned", "checkpoint.safetensors"),
         ("evaluate", ""),

@@ -14,6 +14,7 @@ mod attention;
 mod bradley_terry;
 mod depthwise;
 mod elementary;
+mod fork_join;
 mod gelu;
 mod grad_norm;
 mod layer_norm;

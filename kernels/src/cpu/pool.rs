@@ -3,8 +3,8 @@
 //! Outputs are cut with the tasks: task i owns part i of every output, so a task needs no lock and the result cannot
 //! depend on who ran it. Sums over tasks go through partial sums (one part a task) that are added in order.
 
+use super::fork_join::ForkJoin;
 use super::memory::Aligned;
-use rayon::prelude::*;
 use std::cell::RefCell;
 
 /// Below this many elementary steps (multiply-adds, or elements touched) handing work to threads costs more than it
@@ -16,7 +16,7 @@ pub struct Pool {
     threads: usize,
     /// Work from which threads share it; tests lower it to have small shapes shared.
     pub(super) share_from: usize,
-    pool: Option<rayon::ThreadPool>,
+    helpers: Option<ForkJoin>,
 }
 
 /// An output and the number of elements of it that belong to each task; the last part may be short or empty.
@@ -50,16 +50,8 @@ impl Pool {
     pub fn new(threads: usize) -> Pool {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { available() } else { threads };
-        let pool = (threads > 1)
-            .then(|| {
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .thread_name(|i| format!("kernels-{i}"))
-                    .build()
-                    .ok()
-            })
-            .flatten();
-        Pool { threads: if pool.is_some() { threads } else { 1 }, share_from: WORTH_SHARING, pool }
+        let helpers = if threads > 1 { ForkJoin::new(threads - 1) } else { None };
+        Pool { threads: if helpers.is_some() { threads } else { 1 }, share_from: WORTH_SHARING, helpers }
     }
 
     /// Number of threads.
@@ -70,7 +62,7 @@ impl Pool {
     /// Runs `task(i, parts)` for each i below `tasks`, where parts[o] is part i of output o. `work` is the number of
     /// elementary steps of all tasks together.
     pub fn run<const N: usize>(
-        &self,
+        &mut self,
         tasks: usize,
         work: usize,
         outputs: [Split<'_>; N],
@@ -82,10 +74,8 @@ impl Pool {
         let parts = outputs.map(|Split(data, step)| Part { base: data.as_mut_ptr(), len: data.len(), step });
         // SAFETY: both branches call this once for each i; `outputs` borrows the data until the end of the call.
         let one = |i: usize| task(i, parts.map(|p| unsafe { p.part(i) }));
-        match &self.pool {
-            Some(pool) if tasks > 1 && work >= self.share_from => {
-                pool.install(|| (0..tasks).into_par_iter().with_max_len(1).for_each(one));
-            }
+        match &mut self.helpers {
+            Some(helpers) if tasks > 1 && work >= self.share_from => helpers.run(tasks, &one),
             _ => (0..tasks).for_each(one),
         }
     }
