@@ -17,12 +17,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a helper looks out for work before it sleeps: longer than what an operator does on one thread, and too short to keep a core
-/// from others.
+/// How long a helper looks out for work before it sleeps: longer than the stretches that operators spend on one thread, and too short to
+/// keep a core from others.
 const LOOK_OUT: Duration = Duration::from_micros(50);
 
-/// Looks between two readings of the clock.
-const LOOKS: usize = 32;
+/// Pauses of the processor between two looks, so that looking does not slow those who work.
+const PAUSES: usize = 32;
 
 /// Helpers inside the open job.
 const INSIDE: u64 = 0xffff;
@@ -77,6 +77,10 @@ impl Shared {
         self.state.load(Ordering::SeqCst) & OVER != 0
     }
 
+    fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
+        self.panic.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Takes tasks until there are none.
     fn work(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         loop {
@@ -107,7 +111,7 @@ impl Shared {
                 self.state.fetch_sub(1, Ordering::Release);
                 idle = Instant::now();
             } else if idle.elapsed() < self.look_out {
-                for _ in 0..LOOKS {
+                for _ in 0..PAUSES {
                     std::hint::spin_loop();
                 }
             } else {
@@ -157,6 +161,8 @@ impl ForkJoin {
     /// all are out.
     pub fn run(&mut self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         let shared = &*self.shared;
+        // Where the caller's own task panicked too, that of a helper was not passed on.
+        shared.take_panic();
         // SAFETY: only the lifetime goes: `Closing` waits, even in a panic, until nobody can call the task any more.
         let erased: *const (dyn Fn(usize) + Sync) =
             unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(task) };
@@ -169,7 +175,7 @@ impl ForkJoin {
         self.wake(tasks.saturating_sub(1));
         shared.work(tasks, task);
         drop(closing);
-        if let Some(panic) = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(panic) = shared.take_panic() {
             resume_unwind(panic);
         }
     }
@@ -214,54 +220,72 @@ mod tests {
 
     use super::*;
 
+    /// With one helper threads look out for work, with more than there are cores they sleep at once.
     #[test]
     fn every_task_runs_once_in_each_of_many_short_jobs() {
-        let mut threads = ForkJoin::new(3).unwrap();
-        for job in 0..20_000usize {
-            let tasks = job % 7;
-            let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-            threads.run(tasks, &|i| {
-                counts[i].fetch_add(1, Ordering::Relaxed);
-            });
-            assert!(counts.iter().all(|n| n.load(Ordering::Relaxed) == 1), "job {job}: {counts:?}");
-            if job % 1000 == 0 {
-                // Long enough for all of them to be asleep.
-                std::thread::sleep(Duration::from_millis(1));
+        for helpers in [1, 64] {
+            let mut threads = ForkJoin::new(helpers).unwrap();
+            for job in 0..5_000usize {
+                let tasks = job % 7;
+                let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                threads.run(tasks, &|i| {
+                    counts[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(
+                    counts.iter().all(|n| n.load(Ordering::Relaxed) == 1),
+                    "{helpers} helpers, job {job}: {counts:?}"
+                );
+                if job % 100 == 0 {
+                    // Long enough for all of them to be asleep.
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
         }
+    }
+
+    /// Runs two tasks of which neither ends before the other has begun, so that two threads take one each.
+    fn together(threads: &mut ForkJoin, task: &(dyn Fn(usize) + Sync)) {
+        let began = Instant::now();
+        let inside = AtomicUsize::new(0);
+        threads.run(2, &|i| {
+            inside.fetch_add(1, Ordering::SeqCst);
+            while inside.load(Ordering::SeqCst) < 2 {
+                assert!(began.elapsed() < Duration::from_secs(20), "task {i} is alone");
+                std::thread::yield_now();
+            }
+            task(i);
+        });
     }
 
     #[test]
     fn helpers_take_part() {
         let mut threads = ForkJoin::new(1).unwrap();
-        let threads_seen = Mutex::new(HashSet::new());
-        threads.run(2, &|_| {
-            // Neither task ends before the other has begun, so two threads must have taken one each.
-            threads_seen.lock().unwrap().insert(std::thread::current().id());
-            while threads_seen.lock().unwrap().len() < 2 {
-                std::thread::yield_now();
-            }
+        let seen = Mutex::new(HashSet::new());
+        together(&mut threads, &|_| {
+            seen.lock().unwrap().insert(std::thread::current().id());
         });
-        assert_eq!(threads_seen.into_inner().unwrap().len(), 2);
+        assert_eq!(seen.into_inner().unwrap().len(), 2);
     }
 
     #[test]
     fn a_panic_is_passed_on_and_the_threads_go_on() {
         let mut threads = ForkJoin::new(1).unwrap();
-        for panicking in [0, 1] {
+        let caller = std::thread::current().id();
+        // Of the caller's task, of the helper's, of both: two are not passed on, one after the other.
+        for (ours, theirs) in [(true, false), (false, true), (true, true)] {
             let caught = catch_unwind(AssertUnwindSafe(|| {
-                threads.run(2, &|i| {
-                    std::thread::sleep(Duration::from_millis(2));
-                    assert_ne!(i, panicking, "task {i} fails");
+                together(&mut threads, &|_| {
+                    let mine = std::thread::current().id() == caller;
+                    assert!(!(if mine { ours } else { theirs }), "a task fails");
                 });
             }));
-            let message = *caught.unwrap_err().downcast::<String>().unwrap();
-            assert!(message.contains(&format!("task {panicking} fails")), "{message}");
+            let message = *caught.unwrap_err().downcast::<&str>().unwrap();
+            assert_eq!(message, "a task fails");
+            let sum = AtomicUsize::new(0);
+            threads.run(100, &|i| {
+                sum.fetch_add(i, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 4950);
         }
-        let sum = AtomicUsize::new(0);
-        threads.run(100, &|i| {
-            sum.fetch_add(i, Ordering::Relaxed);
-        });
-        assert_eq!(sum.into_inner(), 4950);
     }
 }
