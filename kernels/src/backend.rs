@@ -144,6 +144,9 @@ pub trait Backend: Send {
     fn upload_bytes(&mut self, dst: Bytes, src: &[u8]);
     /// Operators called after this see every `upload_bytes` called before it.
     fn wait_uploads(&mut self);
+    /// Begins all operators called so far, without waiting for them. A device may put operators off until it is asked for this, for a
+    /// transfer or for a result.
+    fn submit(&mut self);
     /// Waits for all work on both streams.
     fn synchronize(&mut self);
 

@@ -16,7 +16,8 @@ use std::any::Any;
 use anyhow::{Context, Result, bail, ensure};
 use playhouse_agent::{Environment, EpisodeStart};
 use playhouse_arena::{Arena, HZ, Start, StepResult};
-use playhouse_schemas::{ActionSource, Episode, FrameSpec, Pose};
+use playhouse_schemas::{ActionSource, Episode, FrameSpec, Pose, gamepad};
+use serde::Deserialize;
 
 /// The `source` of every episode recorded here.
 pub const SOURCE: &str = "arena";
@@ -97,11 +98,34 @@ impl Recorder {
     }
 }
 
+/// A test of recovery: for a while the camera is turned as fast as it goes, whatever the policy wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Perturbation {
+    /// Steps that the policy plays before it.
+    pub after: u32,
+    /// Steps that it takes: ten of them turn by 149 degrees.
+    pub steps: u32,
+}
+
+impl Perturbation {
+    /// The action at timestep `t` in place of the policy's, if it falls into the perturbation. Odd seeds of the arena turn right.
+    fn action(self, t: usize, seed: u64) -> Option<[u8; gamepad::COMPONENTS]> {
+        let after = self.after as usize;
+        (after..after + self.steps as usize).contains(&t).then(|| {
+            let mut action = gamepad::neutral();
+            action[gamepad::RIGHT_X] = if seed % 2 == 1 { 2 * gamepad::CENTRE } else { 0 };
+            action
+        })
+    }
+}
+
 /// One lane of rollouts on one map. Every start's group is the arena's seed: episodes of a group begin alike.
 pub struct ArenaEnvironment {
     map: String,
     /// Store the frames that the policy sees, encoded so.
     frames: Option<FrameSpec>,
+    perturbation: Option<Perturbation>,
     episode: Option<Running>,
     finished: Option<Episode>,
 }
@@ -117,12 +141,18 @@ struct Running {
 impl ArenaEnvironment {
     /// An environment on `map` whose episodes carry frames if `frames` says how.
     pub fn new(map: &str, frames: Option<FrameSpec>) -> Self {
-        ArenaEnvironment { map: map.to_owned(), frames, episode: None, finished: None }
+        ArenaEnvironment { map: map.to_owned(), frames, perturbation: None, episode: None, finished: None }
     }
 
     /// As many lanes as asked for.
-    pub fn lanes(map: &str, frames: Option<&FrameSpec>, lanes: usize) -> Vec<Box<dyn Environment>> {
-        (0..lanes).map(|_| Box::new(ArenaEnvironment::new(map, frames.cloned())) as Box<dyn Environment>).collect()
+    pub fn lanes(
+        map: &str,
+        frames: Option<&FrameSpec>,
+        perturbation: Option<Perturbation>,
+        lanes: usize,
+    ) -> Vec<Box<dyn Environment>> {
+        let lane = || ArenaEnvironment { perturbation, ..ArenaEnvironment::new(map, frames.cloned()) };
+        (0..lanes).map(|_| Box::new(lane()) as Box<dyn Environment>).collect()
     }
 
     /// The episode that has just ended, once; its id and policy are the caller's to fill in.
@@ -160,6 +190,8 @@ impl Environment for ArenaEnvironment {
         if let Some(error) = running.failed.take() {
             return Err(playhouse_agent::Error::outside(error));
         }
+        let perturbed = self.perturbation.and_then(|p| p.action(running.recorder.poses.len(), running.seed));
+        let action = perturbed.as_ref().map_or(action, |instead| &instead[..]);
         running.recorder.action(running.arena.pose(), action);
         let result = running.arena.step(action);
         let done = result.terminated || result.truncated;
@@ -292,6 +324,28 @@ mod tests {
         let longer = Replay { map: "canyon".into(), seed: 7, actions };
         let error = longer.render(0, &mut vec![0; longer.steps() * FRAME_BYTES]).unwrap_err().to_string();
         assert!(error.contains("another version of the arena"), "{error}");
+    }
+
+    #[test]
+    fn a_perturbation_turns_the_camera_for_as_long_as_it_takes() {
+        let perturbation = Some(Perturbation { after: 3, steps: 10 });
+        let mut lanes = ArenaEnvironment::lanes("skygarden", None, perturbation, 1);
+        for (seed, stick, side) in [(7, 10, -1.0), (8, 0, 1.0)] {
+            let environment = lanes[0].as_mut();
+            environment.reset(&EpisodeStart { seed: 1, group: seed }).unwrap();
+            let mut policy = gamepad::neutral();
+            policy[gamepad::LEFT_X] = 6;
+            while !environment.step(&policy).unwrap() {}
+            let episode = ArenaEnvironment::take(environment).unwrap();
+            for (t, action) in episode.actions.chunks_exact(gamepad::COMPONENTS).enumerate() {
+                let mut wanted = if (3..13).contains(&t) { gamepad::neutral() } else { policy };
+                wanted[gamepad::RIGHT_X] = if (3..13).contains(&t) { stick } else { gamepad::CENTRE };
+                assert_eq!(action, wanted, "step {t}");
+            }
+            let (before, after) = (episode.poses[3].yaw, episode.poses[13].yaw);
+            let turned = (after - before).to_degrees().rem_euclid(360.0);
+            assert!((turned - (side * 149.0f32).rem_euclid(360.0)).abs() < 1.0, "turned by {turned} degrees");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub mod wilson;
 pub use summary::{PADS, Pads, PolicySummary, Row, SpawnSummary, Summary, Times};
 pub use wilson::Share;
 
-use crate::env::derive_seed;
+use crate::env::{Perturbation, derive_seed};
 use crate::progress::Progress;
 use crate::sources::{CONTEXT, Role, Windows, open_replay};
 use crate::stages::{Rollouts, Watch, rollouts_into, table};
@@ -56,6 +56,8 @@ pub struct Request<'a> {
     pub seed: u64,
     /// Divides the logits.
     pub temperature: f32,
+    /// What interferes with every rollout, if anything.
+    pub perturbation: Option<Perturbation>,
     /// The policy that the KL divergence is measured to.
     pub reference: Option<&'a Path>,
     /// The reward model that scores every rollout.
@@ -89,8 +91,17 @@ pub fn evaluate_model(
     let scratch = tempfile::Builder::new().prefix("playhouse-evaluate-").tempdir()?;
     let name = model.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model").to_owned();
     let policies = [(name, model.to_owned())];
-    let request =
-        Request { policies: &policies, map, episodes, seed, temperature, reference: None, reward: None, compute };
+    let request = Request {
+        policies: &policies,
+        map,
+        episodes,
+        seed,
+        temperature,
+        perturbation: None,
+        reference: None,
+        reward: None,
+        compute,
+    };
     let summary = evaluate(&request, scratch.path(), progress)?.summary();
     Ok(serde_json::to_value(&summary.policies[0])?)
 }
@@ -118,6 +129,7 @@ pub fn evaluate(request: &Request, dir: &Path, progress: &dyn Progress) -> Resul
             sampling: derive_seed(request.seed, 1 + place as u64),
             temperature: request.temperature,
             frames: None,
+            perturbation: request.perturbation,
             compute: request.compute,
         };
         let message = format!("rollouts of {name}");

@@ -6,10 +6,10 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::engine::clock;
@@ -105,6 +105,9 @@ pub fn asked_to_leave() -> bool {
     LEAVE.load(Ordering::Relaxed)
 }
 
+/// The bars on the screen: one below the other where several stages work at once. Lines go above them.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
 /// Where progress and notes go.
 #[derive(Debug, Clone, Copy)]
 pub struct Console {
@@ -126,15 +129,15 @@ impl Console {
     /// A line for the user, unless quiet.
     pub fn line(&self, text: &str) {
         if !self.quiet {
-            // If nobody reads stderr any more, the work still counts.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            self.error(text);
         }
     }
 
     /// A line that even the quiet get to see: why something failed.
     pub fn error(&self, text: &str) {
-        // If nobody reads stderr any more, the exit status still tells.
-        let _ = writeln!(std::io::stderr(), "{text}");
+        // If nobody reads stderr any more, the work still counts, and the exit status tells.
+        let write = || drop(writeln!(std::io::stderr(), "{text}"));
+        if self.bars { BARS.suspend(write) } else { write() }
     }
 
     /// Progress of one piece of work.
@@ -173,7 +176,7 @@ impl Task {
 
     fn draw(&self, state: &mut TaskState, done: u64, total: u64, message: &str) {
         let bar = state.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let bar = BARS.add(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
             bar.set_prefix(self.name.clone());
             bar
         });
@@ -215,10 +218,7 @@ impl Progress for Task {
     }
 
     fn note(&self, line: &str) {
-        match &self.state().bar {
-            Some(bar) => bar.suspend(|| self.console.line(line)),
-            None => self.console.line(line),
-        }
+        self.console.line(line);
     }
 
     fn stop(&self) -> bool {
@@ -230,6 +230,7 @@ impl Drop for Task {
     fn drop(&mut self) {
         if let Some(bar) = &self.state().bar {
             bar.finish_and_clear();
+            BARS.remove(bar);
         }
     }
 }

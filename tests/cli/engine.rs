@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::clips::write_clip;
-use super::house::{House, Ran};
+use super::house::{House, Ran, read_json};
 
 /// A recording and two queries on it, in a row.
 const SMALL: &str = r#"
@@ -98,6 +98,34 @@ fn a_failed_branch_leaves_the_others() {
     let state = |stage: &str| states.iter().find(|row| row["stage"] == stage).unwrap()["state"].clone();
     assert_eq!([state("total"), state("after"), state("side")], ["failed", "skipped", "done"]);
     assert_eq!(house.rows("select status from runs")[0]["status"], "failed");
+}
+
+#[test]
+fn stages_at_once_write_what_stages_in_a_row_write() {
+    let matrix = SMALL.replacen("[[stage]]", "[matrix]\nseed = [1, 2, 3]\n[[stage]]", 1)
+        + "[[stage]]\nname = \"broken\"\nkind = \"query\"\nsql = \"select cast('x' || steps as int) as n from total\"\n"
+        + "[[stage]]\nname = \"after\"\nkind = \"query\"\nsql = \"select * from broken\"\n";
+    let outcome = |jobs: &str| {
+        let house = House::new();
+        house.write("small.toml", &matrix);
+        let ran = house.fails(1, &["run", "small.toml", "--jobs", jobs, "--threads", "3"], &["broken failed"]);
+        assert!(ran.err.contains("play [seed=2] done in"), "{}", ran.err);
+        let written: Vec<_> = ["play", "long", "total"]
+            .into_iter()
+            .flat_map(|stage| house.outputs("small", stage))
+            .map(|output| {
+                (output.file_name().map(ToOwned::to_owned), read_json(&output.join("stage.json"))["hashes"].clone())
+            })
+            .collect();
+        assert_eq!(written.len(), 9);
+        let fates: Vec<String> = house
+            .rows("select stage, fingerprint, state from run_stages order by stage, fingerprint")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        (written, fates)
+    };
+    assert_eq!(outcome("1"), outcome("3"));
 }
 
 #[test]

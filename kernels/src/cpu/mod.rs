@@ -125,6 +125,7 @@ impl Backend for Cpu {
         assert_eq!(dst.len(), src.len(), "upload_bytes: lengths of the tensor and of the source");
         self.memory.bytes(dst).copy_from_slice(src);
     }
+    fn submit(&mut self) {}
     fn wait_uploads(&mut self) {}
     fn synchronize(&mut self) {}
 

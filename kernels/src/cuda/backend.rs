@@ -1,6 +1,7 @@
 //! The operators as launches, products and copies on a [`Driver`].
 
 use super::memory::{Memory, store};
+use super::queue::{Queue, Work};
 use super::{Driver, Launch, Operand, Pointer, Product, Store};
 use super::{
     adamw, attention, bf16, bradley_terry, depthwise, elementary, layer_norm, linear, planes, policy_loss, stem,
@@ -11,16 +12,22 @@ use crate::{AdamW, Attention, Backend, Bytes, Epilogue, Gemm, Kind, Plane, Stem,
 pub struct Cuda<D> {
     driver: D,
     memory: Memory,
+    queue: Queue,
 }
 
 impl<D: Driver> Cuda<D> {
     pub fn new(driver: D) -> Self {
-        Cuda { driver, memory: Memory::default() }
+        Cuda { driver, memory: Memory::default(), queue: Queue::default() }
     }
 
-    /// What is below the operators.
+    /// What is below the operators, with everything queued that they put off.
     pub fn driver(&mut self) -> &mut D {
+        self.flush();
         &mut self.driver
+    }
+
+    fn flush(&mut self) {
+        self.queue.flush(&mut self.driver);
     }
 
     /// Addresses of tensors, which are to be stored so and to have these lengths.
@@ -64,21 +71,16 @@ impl<D: Driver> Cuda<D> {
         self.memory.scratch(&mut self.driver, len * Store::F32.size())
     }
 
-    /// Scratch memory that holds these numbers.
+    /// Memory that will hold these numbers.
     fn numbers<const B: usize>(&mut self, numbers: impl Iterator<Item = [u8; B]>) -> Pointer {
         let bytes: Vec<u8> = numbers.flatten().collect();
-        let at = self.memory.scratch(&mut self.driver, bytes.len());
-        self.driver.write(at, &bytes);
-        at
+        self.queue.numbers(&mut self.driver, &bytes)
     }
 
     fn run(&mut self, launches: Vec<Launch>) {
-        for launch in &launches {
-            // A grid without blocks is an error to CUDA, and nothing to do for us.
-            if launch.grid.iter().all(|n| *n > 0) {
-                self.driver.launch(launch);
-            }
-        }
+        // A grid without blocks is an error to CUDA, and nothing to do for us.
+        let some = launches.into_iter().filter(|launch| launch.grid.iter().all(|n| *n > 0));
+        some.for_each(|launch| self.queue.push(Work::Launch(launch)));
     }
 }
 
@@ -96,6 +98,7 @@ impl<D: Driver> Backend for Cuda<D> {
     fn upload(&mut self, dst: Tensor, src: &[f32]) {
         assert_eq!(dst.len(), src.len(), "upload: lengths of the tensor and of the source");
         self.memory.take(&mut self.driver);
+        self.flush();
         match store(dst.kind()) {
             Store::Bf16 => self.driver.write(self.memory.at(dst), &bf16::encode(src)),
             Store::F32 => {
@@ -110,6 +113,7 @@ impl<D: Driver> Backend for Cuda<D> {
     fn download(&mut self, src: Tensor, dst: &mut [f32]) {
         assert_eq!(src.len(), dst.len(), "download: lengths of the tensor and of the destination");
         self.memory.take(&mut self.driver);
+        self.flush();
         let store = store(src.kind());
         let mut bytes = vec![0; src.len() * store.size()];
         self.driver.read(self.memory.at(src), &mut bytes);
@@ -124,12 +128,18 @@ impl<D: Driver> Backend for Cuda<D> {
     fn upload_bytes(&mut self, dst: Bytes, src: &[u8]) {
         assert_eq!(dst.len(), src.len(), "upload_bytes: lengths of the tensor and of the source");
         self.memory.take(&mut self.driver);
+        self.flush();
         self.driver.upload(self.memory.bytes(dst), src);
     }
+    fn submit(&mut self) {
+        self.flush();
+    }
     fn wait_uploads(&mut self) {
+        self.flush();
         self.driver.wait_uploads();
     }
     fn synchronize(&mut self) {
+        self.flush();
         self.driver.synchronize();
     }
 
@@ -145,7 +155,7 @@ impl<D: Driver> Backend for Cuda<D> {
     fn copy(&mut self, src: Tensor, dst: Tensor) {
         let (n, store) = (dst.len(), store(dst.kind()));
         let [from, to] = self.tensors("copy", store, [("src", src, n), ("dst", dst, n)]);
-        self.driver.copy(from, to, n * store.size());
+        self.queue.push(Work::Copy { from, to, bytes: n * store.size() });
         if dst.kind() == Kind::Weight {
             let half = self.memory.half(dst);
             self.run(elementary::round(to, half, n));
@@ -216,7 +226,7 @@ impl<D: Driver> Backend for Cuda<D> {
         let product = |out, store| Product { left, right, out, store, accumulate: false, m, k, n };
         if store == Store::F32 {
             assert!(e == Epilogue::None, "{name}: {e:?} of a result in f32");
-            self.driver.product(&product(y, store));
+            self.queue.push(Work::Product(product(y, store), None));
             self.run(linear::bias_exact(y, bias, m, n));
             return;
         }
@@ -237,9 +247,11 @@ impl<D: Driver> Backend for Cuda<D> {
             }
         };
         let bias_half = self.memory.half(b);
-        if !self.driver.product_with(&product(out, store), bias_half, epilogue) {
+        if self.driver.fuses(&product(out, store), bias_half, epilogue) {
+            self.queue.push(Work::Product(product(out, store), Some((bias_half, epilogue))));
+        } else {
             let z = self.memory.scratch(&mut self.driver, len * store.size());
-            self.driver.product(&product(z, store));
+            self.queue.push(Work::Product(product(z, store), None));
             self.run(linear::epilogue(z, bias, out, epilogue, m, n));
         }
         if let Epilogue::ScaledResidual { skip, scale, .. } = e {
@@ -277,9 +289,10 @@ impl<D: Driver> Backend for Cuda<D> {
             let [out] = self.half(name, [("dx", dx, m * k)]);
             let right = transposed(self.memory.half(w));
             let store = Store::Bf16;
-            self.driver.product(&Product { left: plain(dy), right, out, store, accumulate: false, m, k: n, n: k });
+            let product = Product { left: plain(dy), right, out, store, accumulate: false, m, k: n, n: k };
+            self.queue.push(Work::Product(product, None));
         }
-        self.driver.product(&Product {
+        let product = Product {
             left: transposed(x),
             right: plain(dy),
             out: dw,
@@ -288,7 +301,8 @@ impl<D: Driver> Backend for Cuda<D> {
             m: k,
             k: m,
             n,
-        });
+        };
+        self.queue.push(Work::Product(product, None));
         self.run(linear::bias_backward(dy, db, parts, m, n));
     }
     fn gelu_backward(&mut self, dy: Tensor, pre: Tensor, dx: Tensor) {
@@ -383,11 +397,9 @@ impl<D: Driver> Backend for Cuda<D> {
         }
         let tensors = [("qkv", qkv, d.b * 3 * width), ("cache", cache, d.b * 2 * d.t * width), ("y", y, d.b * width)];
         let [qkv, cache, y] = self.half(name, tensors);
-        // Positions, and behind them the scores.
-        let at = self.scratch(d.b + attention::decode_scratch(d));
-        let bytes: Vec<u8> = positions.iter().flat_map(|p| p.to_le_bytes()).collect();
-        self.driver.write(at, &bytes);
-        self.run(attention::decode(qkv, cache, y, at + bytes.len() as u64, at, d));
+        let scores = self.scratch(attention::decode_scratch(d));
+        let positions = self.numbers(positions.iter().map(|p| p.to_le_bytes()));
+        self.run(attention::decode(qkv, cache, y, scores, positions, d));
     }
 
     fn policy_loss(

@@ -1,6 +1,7 @@
 //! What a device has to do for the backend: everything above this seam runs in tests on any CPU.
 
-use super::{Launch, Pointer, Store, linear};
+use super::queue::Work;
+use super::{Pointer, Store, linear};
 
 /// A row-major bf16 matrix of a [`Product`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,15 +47,14 @@ pub trait Driver: Send {
     fn write(&mut self, to: Pointer, bytes: &[u8]);
     /// Device to host, after all that was queued before.
     fn read(&mut self, from: Pointer, bytes: &mut [u8]);
-    /// Device to device.
-    fn copy(&mut self, from: Pointer, to: Pointer, bytes: usize);
-    /// Queues a kernel.
-    fn launch(&mut self, launch: &Launch);
-    /// Queues a matrix product.
-    fn product(&mut self, product: &Product);
-    /// Queues a matrix product with an epilogue in one go, if the device has one for it; false if not, and nothing is queued. `bias` is
-    /// the bf16 [N].
-    fn product_with(&mut self, product: &Product, bias: Pointer, epilogue: linear::Epilogue) -> bool;
+    /// Queues a piece of work. A product with an epilogue is one that the device said it [fuses](Driver::fuses).
+    fn queue(&mut self, work: &Work);
+    /// Whether the device does this product and its epilogue in one go. `bias` is the bf16 [N].
+    fn fuses(&mut self, product: &Product, bias: Pointer, epilogue: linear::Epilogue) -> bool;
+    /// Makes a graph of work that has been queued before, to be [replayed](Driver::replay); nothing is queued. None if the device cannot.
+    fn capture(&mut self, work: &[Work]) -> Option<usize>;
+    /// Queues a graph.
+    fn replay(&mut self, graph: usize);
     /// As [`Driver::write`], on the copy stream.
     fn upload(&mut self, to: Pointer, bytes: &[u8]);
     /// What is queued on the compute stream after this sees every `upload` before it.

@@ -6,7 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "for tests")]
 
 use super::laboratory::Bench;
-use super::{Argument, Cuda, Driver, Launch, Operand, Pointer, Product, Store, bf16, linear};
+use super::queue::Work;
+use super::{Cuda, Driver, Launch, Operand, Pointer, Product, Store, bf16, linear};
 use crate::Backend;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -105,7 +106,7 @@ fn executable() -> &'static Path {
 
 /// The backend on an emulated device of its own.
 pub fn backend() -> Box<dyn Backend> {
-    Box::new(Cuda::new(Emulated { device: Device::start(), buffers: 0 }))
+    Box::new(Cuda::new(Emulated { device: Device::start(), buffers: 0, graphs: Vec::new() }))
 }
 
 /// An emulated device that runs the threads of every launch in the order of a seed: 0 is as they are numbered, 1 is reversed.
@@ -141,6 +142,7 @@ impl Bench for Scheduled {
 struct Emulated {
     device: Device,
     buffers: usize,
+    graphs: Vec<Vec<Work>>,
 }
 
 impl Driver for Emulated {
@@ -162,18 +164,28 @@ impl Driver for Emulated {
     fn read(&mut self, from: Pointer, bytes: &mut [u8]) {
         bytes.copy_from_slice(&self.device.read(from, bytes.len()));
     }
-    fn copy(&mut self, from: Pointer, to: Pointer, bytes: usize) {
-        let bytes = self.device.read(from, bytes);
-        self.device.write(to, &bytes);
+    fn queue(&mut self, work: &Work) {
+        match work {
+            Work::Launch(launch) => self.device.launch(launch, 0).unwrap_or_else(|error| panic!("{error}")),
+            Work::Product(product, None) => self.device.multiply(product),
+            Work::Product(product, Some(_)) => panic!("an epilogue that is not fused here: {product:?}"),
+            Work::Copy { from, to, bytes } => {
+                let bytes = self.device.read(*from, *bytes);
+                self.device.write(*to, &bytes);
+            }
+        }
     }
-    fn launch(&mut self, launch: &Launch) {
-        self.device.launch(launch, 0).unwrap_or_else(|error| panic!("{error}"));
-    }
-    fn product(&mut self, product: &Product) {
-        self.device.multiply(product);
-    }
-    fn product_with(&mut self, _: &Product, _: Pointer, _: linear::Epilogue) -> bool {
+    fn fuses(&mut self, _: &Product, _: Pointer, _: linear::Epilogue) -> bool {
         false
+    }
+    fn capture(&mut self, work: &[Work]) -> Option<usize> {
+        self.graphs.push(work.to_vec());
+        Some(self.graphs.len() - 1)
+    }
+    fn replay(&mut self, graph: usize) {
+        let work = std::mem::take(&mut self.graphs[graph]);
+        work.iter().for_each(|work| self.queue(work));
+        self.graphs[graph] = work;
     }
     fn upload(&mut self, to: Pointer, bytes: &[u8]) {
         self.device.write(to, bytes);
@@ -243,11 +255,7 @@ impl Device {
         request.extend(seed.to_le_bytes());
         request.extend((launch.arguments.len() as u32).to_le_bytes());
         for argument in &launch.arguments {
-            let (kind, bits) = match argument {
-                Argument::Pointer(p) => (b'p', *p),
-                Argument::Int(i) => (b'i', u64::from(i.cast_unsigned())),
-                Argument::Float(f) => (b'f', u64::from(f.to_bits())),
-            };
+            let (kind, bits) = argument.bits();
             request.push(kind);
             request.extend(bits.to_le_bytes());
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! Backend's operators      backend.rs    checks kinds and lengths, finds addresses (memory.rs), takes scratch memory
 //!   -> lists of Launch     one file an operator, as its kernels in cuda/*.cu: which kernels, how many blocks, which arguments
+//!   -> Queue               queue.rs      what is put off, and the graphs of steps that came before
 //!   -> Driver              driver.rs     memory, transfers, launches, matrix products: all that a device has to do
 //!        a GPU         device/       cudarc: NVRTC, two streams, cuBLASLt
 //!        emulated          emulator.rs   kernels compiled as C++, products in plain loops: tests on any CPU
@@ -30,9 +31,12 @@ mod linear;
 mod memory;
 mod planes;
 mod policy_loss;
+mod queue;
 mod stem;
 #[cfg(test)]
 mod tests;
+
+use std::hash::{Hash, Hasher};
 
 use backend::Cuda;
 use driver::{Driver, Operand, Product};
@@ -69,8 +73,8 @@ impl Store {
     }
 }
 
-/// One argument of a kernel, by the kind of its parameter.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// One argument of a kernel, by the kind of its parameter. Numbers are equal if their bits are.
+#[derive(Clone, Copy, Debug)]
 pub enum Argument {
     /// A tensor.
     Pointer(Pointer),
@@ -80,8 +84,33 @@ pub enum Argument {
     Float(f32),
 }
 
+impl Argument {
+    /// The kind of the parameter, and the bits of its value.
+    fn bits(self) -> (u8, u64) {
+        match self {
+            Argument::Pointer(p) => (b'p', p),
+            Argument::Int(i) => (b'i', u64::from(i.cast_unsigned())),
+            Argument::Float(f) => (b'f', u64::from(f.to_bits())),
+        }
+    }
+}
+
+impl PartialEq for Argument {
+    fn eq(&self, other: &Self) -> bool {
+        self.bits() == other.bits()
+    }
+}
+
+impl Eq for Argument {}
+
+impl Hash for Argument {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bits().hash(state);
+    }
+}
+
 /// One kernel launch. Its block size is the kernel's own.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Launch {
     /// Name of the entry point.
     pub kernel: &'static str,

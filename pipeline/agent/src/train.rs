@@ -183,6 +183,8 @@ impl Run<'_> {
             objective.launch(l, pass, input(slot), &batch)?;
             let lr = t.lr_at(state.step);
             l.optimise(self.hyper(lr));
+            // The device works while the next batch comes in.
+            l.b.submit();
             let next = if state.step + 1 < t.steps { Some(feed.next()?) } else { None };
             slot = 1 - slot;
             if let Some(next) = &next {

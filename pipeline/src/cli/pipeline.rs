@@ -10,7 +10,7 @@ use super::{Context, cluster, json};
 use crate::engine::clock;
 use crate::engine::definition::Definition;
 use crate::engine::plan::{Plan, State};
-use crate::engine::run::{Fate, Options, Summary, run as execute, verdict};
+use crate::engine::run::{Fate, Options, Summary, run as execute, title, verdict};
 
 /// Figures of a stage that fit on its line.
 const SHOWN_FIGURES: usize = 4;
@@ -51,13 +51,12 @@ fn head(plan: &Plan) -> String {
 fn describe(plan: &Plan) -> String {
     let mut rows = vec![["stage", "kind", "needs", "state", "why"].map(str::to_owned).to_vec()];
     for item in &plan.stages {
-        let runs = if item.runs.is_empty() { String::new() } else { format!(" [{}]", item.runs.join("; ")) };
         let why = match item.state {
             State::Cached => item.seconds.map(|s| format!("took {}", clock::duration(s))).unwrap_or_default(),
             _ => item.why.join("; "),
         };
         rows.push(vec![
-            format!("{}{runs}", item.stage),
+            title(item),
             item.kind.clone(),
             item.input_stages().into_iter().collect::<Vec<_>>().join(", "),
             item.state.as_str().to_owned(),
@@ -76,6 +75,7 @@ pub(super) fn run(context: &mut Context, args: RunArgs) -> Result<()> {
     let definition = Definition::load(&args.pipeline.pipeline)?;
     let options = Options {
         compute: context.compute(args.device)?,
+        jobs: args.jobs.get(),
         memory_limit: context.memory_limit,
         spill_limit: context.spill_limit,
         cluster: cluster::connect(args.cluster.as_deref())?,
@@ -94,13 +94,12 @@ fn summarise(plan: &Plan, summary: &Summary) -> String {
     let mut rows = vec![["stage", "state", "time", "rows", "figures"].map(str::to_owned).to_vec()];
     for stage in &summary.stages {
         let item = &stage.item;
-        let runs = if item.runs.is_empty() { String::new() } else { format!(" [{}]", item.runs.join("; ")) };
         let time = match stage.fate {
             Fate::Cached | Fate::Skipped(_) => String::new(),
             _ => clock::duration(stage.seconds),
         };
         rows.push(vec![
-            format!("{}{runs}", item.stage),
+            title(item),
             stage.fate.as_str().to_owned(),
             time,
             counts(&stage.rows),

@@ -8,6 +8,7 @@
 //!  plan.rs         graph x home -> cached / to run / resumes, and why
 //!  preflight.rs    plans the queries on the columns to come
 //!  run.rs          executes a plan                       what is run
+//!  board.rs        which stage may begin
 //!  store.rs        <home>/<pipeline>/<stage>/<fingerprint>/, stage.json, the lock
 //!  ledger.rs       runs and their stages as Parquet, and which output each name means
 //!  catalog.rs      outputs as SQL tables
@@ -16,6 +17,7 @@
 //! A stage's output is looked up by its fingerprint alone, so there is no database to fall out of step with the files:
 //! `stage.json` in the folder, written last, is the only thing that makes an output finished.
 
+pub mod board;
 pub mod catalog;
 pub mod clock;
 pub mod definition;

@@ -1,7 +1,7 @@
 //! Executes a plan: stages in order, each into its own folder, the finished marker last.
 //!
 //! ```text
-//!   for each stage, inputs first
+//!   jobs workers, each: for the next stage whose inputs are decided
 //!     an input failed?            -> skipped, the branch ends here and others go on
 //!     cached?                     -> taken as it is
 //!     else                        -> (damaged output removed) work, expectations, stage.json
@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -19,6 +19,7 @@ use playhouse_agent::Compute;
 use playhouse_cluster::Cluster;
 use playhouse_queries::{Session, SessionOptions};
 
+use super::board::Board;
 use super::error::{Error, chain};
 use super::graph::{Query, shown};
 use super::ledger::{RunRow, StageRow};
@@ -34,8 +35,10 @@ const SHOWN_ROWS: usize = 5;
 /// How a plan is executed. Nothing here changes a result, but that another device rounds otherwise.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Device and threads a stage may use.
+    /// Device, and threads of all stages together.
     pub compute: Compute,
+    /// Stages that may run at once; each gets its share of the threads and of the limits. At most one a thread.
+    pub jobs: usize,
     /// Bytes a query may take; none: no limit.
     pub memory_limit: Option<usize>,
     /// Bytes of temporary files that a query may write; none: what the query engine allows.
@@ -44,6 +47,18 @@ pub struct Options {
     pub cluster: Option<Arc<dyn Cluster>>,
     /// What was typed, for the lock.
     pub command: String,
+}
+
+impl Options {
+    /// What one of `jobs` stages at once may use.
+    fn share(&self, jobs: usize) -> Self {
+        Self {
+            compute: Compute { threads: (self.compute.threads / jobs).max(1), ..self.compute },
+            memory_limit: self.memory_limit.map(|bytes| bytes / jobs),
+            spill_limit: self.spill_limit.map(|bytes| bytes / jobs as u64),
+            ..self.clone()
+        }
+    }
 }
 
 /// What became of a stage.
@@ -127,41 +142,72 @@ pub fn run(plan: &Plan, lock: &Lock, options: &Options, console: &Console) -> Re
     look_ahead(plan)?;
     ledger::begin(home, plan)?;
     let (began, started) = (Instant::now(), clock::now_us());
-    let mut results: Vec<StageResult> = Vec::new();
-    let mut broken: BTreeSet<(String, String)> = BTreeSet::new();
-    for (number, item) in plan.stages.iter().enumerate() {
-        let since = Instant::now();
-        let (fate, record) = match blocked(plan, item, &broken) {
-            _ if interrupted() => (Fate::Interrupted, None),
-            Some(why) => (Fate::Skipped(why), None),
-            None if item.state == State::Cached => (Fate::Cached, item.record.clone()),
-            None => {
-                announce(console, item, number + 1, plan.stages.len(), options.compute);
-                let console_task = console.task(&item.stage);
-                match execute(plan, item, lock, options, &console_task) {
-                    Ok(record) => (Fate::Done, Some(record)),
-                    // Whatever a stage says after the user asked it to stop, it says because of that.
-                    Err(_) if interrupted() => (Fate::Interrupted, None),
-                    Err(error) => (Fate::Failed(chain(&error)), None),
-                }
-            }
-        };
-        if !matches!(fate, Fate::Cached | Fate::Done) {
-            broken.insert((item.stage.clone(), item.fingerprint.clone()));
+    let jobs = options.jobs.clamp(1, options.compute.threads.max(1));
+    let share = options.share(jobs);
+    let board = Board::new(plan);
+    let broken: Mutex<BTreeSet<(String, String)>> = Mutex::default();
+    let results: Mutex<BTreeMap<usize, StageResult>> = Mutex::default();
+    let work = || {
+        while let Some(turn) = board.take() {
+            let result = one(plan, turn.stage, lock, &share, console, &broken);
+            results.lock().unwrap_or_else(PoisonError::into_inner).insert(turn.stage, result);
         }
-        let seconds = since.elapsed().as_secs_f64();
-        tell(console, item, &fate, seconds);
-        results.push(StageResult {
-            item: item.clone(),
-            fate,
-            seconds,
-            rows: record.as_ref().map(|r| r.rows.clone()).unwrap_or_default(),
-            figures: record.map(|r| r.figures).unwrap_or_default(),
-        });
-    }
-    let summary = Summary { stages: results, seconds: began.elapsed().as_secs_f64() };
+    };
+    std::thread::scope(|scope| {
+        for number in 1..jobs {
+            let builder = std::thread::Builder::new().name(format!("stages-{number}"));
+            // Fewer workers do the same work.
+            if builder.spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    let stages = results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
+    let summary = Summary { stages, seconds: began.elapsed().as_secs_f64() };
     book(plan, home, &summary, started).context("the results are there, but the run could not be recorded")?;
     Ok(summary)
+}
+
+/// Brings one stage to its fate, which its turn on the board tells the others.
+fn one(
+    plan: &Plan,
+    place: usize,
+    lock: &Lock,
+    options: &Options,
+    console: &Console,
+    broken: &Mutex<BTreeSet<(String, String)>>,
+) -> StageResult {
+    let item = &plan.stages[place];
+    let since = Instant::now();
+    let broken = || broken.lock().unwrap_or_else(PoisonError::into_inner);
+    let reason = blocked(plan, item, &broken());
+    let (fate, record) = match reason {
+        _ if interrupted() => (Fate::Interrupted, None),
+        Some(why) => (Fate::Skipped(why), None),
+        None if item.state == State::Cached => (Fate::Cached, item.record.clone()),
+        None => {
+            announce(console, item, place + 1, plan.stages.len(), options.compute);
+            match execute(plan, item, lock, options, &console.task(&title(item))) {
+                Ok(record) => (Fate::Done, Some(record)),
+                // Whatever a stage says after the user asked it to stop, it says because of that.
+                Err(_) if interrupted() => (Fate::Interrupted, None),
+                Err(error) => (Fate::Failed(chain(&error)), None),
+            }
+        }
+    };
+    if !matches!(fate, Fate::Cached | Fate::Done) {
+        broken().insert((item.stage.clone(), item.fingerprint.clone()));
+    }
+    let seconds = since.elapsed().as_secs_f64();
+    tell(console, item, &fate, seconds);
+    StageResult {
+        item: item.clone(),
+        fate,
+        seconds,
+        rows: record.as_ref().map(|r| r.rows.clone()).unwrap_or_default(),
+        figures: record.map(|r| r.figures).unwrap_or_default(),
+    }
 }
 
 /// Refuses to begin what is known to fail.
@@ -194,15 +240,19 @@ fn blocked(plan: &Plan, item: &Item, broken: &BTreeSet<(String, String)>) -> Opt
     None
 }
 
+/// A stage's name, and whose it is in a matrix.
+pub fn title(item: &Item) -> String {
+    if item.runs.is_empty() { item.stage.clone() } else { format!("{} [{}]", item.stage, item.runs.join("; ")) }
+}
+
 /// What is about to happen, with every setting resolved, before it happens.
 fn announce(console: &Console, item: &Item, number: usize, total: usize, compute: Compute) {
-    let runs = if item.runs.is_empty() { String::new() } else { format!(" [{}]", item.runs.join("; ")) };
     let verb = match item.state {
         State::Resumes => "resuming ",
         State::ToCheck => "checking ",
         State::ToRun | State::Cached => "",
     };
-    console.line(&format!("\n[{number}/{total}] {verb}{} ({}){runs}: {}", item.stage, item.kind, item.why.join("; ")));
+    let head = format!("[{number}/{total}] {verb}{} ({}): {}", title(item), item.kind, item.why.join("; "));
     let mut settings: Vec<String> = item.node.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     if let Some(query) = &item.node.query {
         settings.insert(0, format!("sql = {}", if query.source == "text" { "(text)" } else { &query.source }));
@@ -213,16 +263,18 @@ fn announce(console: &Console, item: &Item, number: usize, total: usize, compute
         settings.push(format!("device = {}", compute.device));
         settings.push(format!("threads = {}", compute.threads));
     }
-    console.line(&format!("      {}", settings.join(", ")));
+    // At once: other stages may be speaking too.
+    console.line(&format!("\n{head}\n      {}", settings.join(", ")));
 }
 
 fn tell(console: &Console, item: &Item, fate: &Fate, seconds: f64) {
+    let title = title(item);
     match fate {
         Fate::Cached => {}
-        Fate::Done => console.line(&format!("      done in {}", clock::duration(seconds))),
-        Fate::Failed(why) => console.error(&format!("      {} FAILED: {why}", item.stage)),
-        Fate::Skipped(why) => console.line(&format!("      {} skipped: {why}", item.stage)),
-        Fate::Interrupted => console.line(&format!("      {} stopped", item.stage)),
+        Fate::Done => console.line(&format!("      {title} done in {}", clock::duration(seconds))),
+        Fate::Failed(why) => console.error(&format!("      {title} FAILED: {why}")),
+        Fate::Skipped(why) => console.line(&format!("      {title} skipped: {why}")),
+        Fate::Interrupted => console.line(&format!("      {title} stopped")),
     }
 }
 

@@ -44,6 +44,7 @@ pub fn small_evaluation(dir: &Path, episodes: u64) -> Evaluation {
         episodes,
         seed: 9,
         temperature: 1.0,
+        perturbation: None,
         reference: Some(&policies[0].1),
         reward: None,
         compute: Compute::cpu(2),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::record::check_map;
 use super::rollout::{check_temperature, one};
 use super::{Outcome, Stage, StageContext, parse};
-use crate::env::purpose_seed;
+use crate::env::{Perturbation, purpose_seed};
 use crate::evaluate::{Request, evaluate};
 
 /// Settings of `evaluate`.
@@ -29,6 +29,8 @@ pub struct Evaluate {
     /// Divides the logits: 1 plays as trained.
     #[serde(default = "one")]
     temperature: f32,
+    /// Turns the camera of every rollout for a while, to see who finds back: `{ after = 20, steps = 10 }`.
+    perturbation: Option<Perturbation>,
 }
 
 fn three_hundred() -> u64 {
@@ -44,6 +46,8 @@ impl Stage for Evaluate {
         check_temperature(stage, evaluate.temperature)?;
         ensure!(!evaluate.policies.is_empty(), "stage `{stage}`: policies is empty; name the stages to evaluate");
         ensure!(evaluate.episodes > 0, "stage `{stage}`: episodes is 0; 300 give intervals of about 5 points");
+        let nothing = evaluate.perturbation.is_some_and(|p| p.steps == 0);
+        ensure!(!nothing, "stage `{stage}`: perturbation.steps is 0; 10 turn the camera by 149 degrees");
         for (place, policy) in evaluate.policies.iter().enumerate() {
             let twice = evaluate.policies[..place].contains(policy);
             ensure!(!twice, "stage `{stage}`: policies names `{policy}` twice");
@@ -66,6 +70,7 @@ impl Stage for Evaluate {
             episodes: self.episodes,
             seed: purpose_seed(ctx.seed, ctx.name),
             temperature: self.temperature,
+            perturbation: self.perturbation,
             reference: reference.as_deref(),
             reward: reward.as_deref().map(Path::new),
             compute: ctx.compute,

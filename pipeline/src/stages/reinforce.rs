@@ -55,7 +55,7 @@ impl Stage for ReinforceStage {
         let reference = ctx.model(inputs.reference.as_deref().unwrap_or(&inputs.policy))?;
         let seed = ctx.training_seed(algorithm.seed);
         let algorithm = Reinforce { seed, compute: ctx.compute, ..algorithm };
-        let mut environments = ArenaEnvironment::lanes(&inputs.map, None, algorithm.lanes);
+        let mut environments = ArenaEnvironment::lanes(&inputs.map, None, None, algorithm.lanes);
         // Every group of every update has a start of its own; the update's place keeps the streams apart.
         let starts = derive_seed(purpose_seed(ctx.seed, ctx.name), 0);
         let start = |update: u64, group: u64| {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::record::{Frames, check_map};
 use super::{Outcome, Stage, StageContext, parse};
-use crate::env::{ArenaEnvironment, derive_seed, purpose_seed};
+use crate::env::{ArenaEnvironment, Perturbation, derive_seed, purpose_seed};
 use crate::progress::Progress;
 
 /// Episodes of one call to the agent, committed together. A resumed stage plays its unfinished chunk again, so that the
@@ -87,6 +87,7 @@ impl Stage for Rollout {
             sampling: derive_seed(seed, 1),
             temperature: self.temperature,
             frames: spec.frames.clone(),
+            perturbation: None,
             compute: ctx.compute,
         };
         rollouts_into(
@@ -122,6 +123,7 @@ pub(crate) struct Rollouts<'a> {
     pub sampling: u64,
     pub temperature: f32,
     pub frames: Option<FrameSpec>,
+    pub perturbation: Option<Perturbation>,
     pub compute: Compute,
 }
 
@@ -140,7 +142,7 @@ pub(crate) fn rollouts_into(
     }
     let lanes = LANES.min(r.episodes as usize);
     let mut actor = Actor::load(r.model, lanes, r.compute)?;
-    let mut environments = ArenaEnvironment::lanes(r.map, r.frames.as_ref(), lanes);
+    let mut environments = ArenaEnvironment::lanes(r.map, r.frames.as_ref(), r.perturbation, lanes);
     let mut writer = dataset.writer()?;
     for chunk in kept / CHUNK..r.episodes.div_ceil(CHUNK) {
         let first = chunk * CHUNK;

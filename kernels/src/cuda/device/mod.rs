@@ -8,7 +8,8 @@ pub mod compile;
 mod multiply;
 
 use super::linear::Epilogue;
-use super::{Argument, Driver, Launch, Pointer, Product};
+use super::queue::Work;
+use super::{Driver, Launch, Pointer, Product};
 use crate::device::{Library, probe};
 use cudarc::cublaslt::result::CublasError;
 use cudarc::driver::{DriverError, result, sys};
@@ -89,6 +90,7 @@ pub struct Gpu {
     /// Kernels that were launched, and their threads a block.
     kernels: HashMap<&'static str, (sys::CUfunction, u32)>,
     multiplier: Multiplier,
+    graphs: Vec<sys::CUgraphExec>,
     /// Device memory to be freed at the end.
     memory: Vec<sys::CUdeviceptr>,
 }
@@ -171,6 +173,7 @@ impl Gpu {
                 modules,
                 kernels: HashMap::new(),
                 multiplier,
+                graphs: Vec::new(),
                 memory: vec![workspace],
             }))
         }
@@ -206,6 +209,43 @@ impl Gpu {
         self.kernels.insert(name, kernel);
         kernel
     }
+
+    /// Queues a copy on the device.
+    fn copy(&mut self, from: Pointer, to: Pointer, bytes: usize) {
+        self.enter();
+        // SAFETY: both are of at least so many bytes.
+        must("a copy on the device", unsafe { result::memcpy_dtod_async(to, from, bytes, self.compute) });
+    }
+
+    /// Queues a kernel.
+    fn launch(&mut self, launch: &Launch) {
+        self.enter();
+        let (function, threads) = self.kernel(launch.kernel);
+        // A parameter of 4 bytes is read from the first 4 of 8: the devices' hosts are little-endian.
+        let mut values: Vec<u64> = launch.arguments.iter().map(|argument| argument.bits().1).collect();
+        let mut parameters: Vec<*mut c_void> = values.iter_mut().map(|value| (&raw mut *value).cast()).collect();
+        let [x, y, z] = launch.grid;
+        // SAFETY: the operator's file gives the kernel's parameters in their order and kind, as the emulator checks; CUDA reads them before
+        // it returns.
+        let queued =
+            unsafe { result::launch_kernel(function, (x, y, z), (threads, 1, 1), 0, self.compute, &mut parameters) };
+        must(launch.kernel, queued);
+    }
+
+    /// Queues a matrix product.
+    fn product(&mut self, product: &Product) {
+        self.enter();
+        // SAFETY: the backend has checked the lengths of the product's tensors.
+        let queued = unsafe { self.multiplier.multiply(product, None, self.compute.cast()) };
+        assert!(multiplied(queued, product), "cuBLASLt has no algorithm for {product:?}");
+    }
+
+    /// Queues a matrix product with an epilogue; false, and nothing is queued, if cuBLASLt has no algorithm for it.
+    fn product_with(&mut self, product: &Product, bias: Pointer, epilogue: Epilogue) -> bool {
+        self.enter();
+        // SAFETY: as for `product`.
+        multiplied(unsafe { self.multiplier.multiply(product, Some((bias, epilogue)), self.compute.cast()) }, product)
+    }
 }
 
 /// The next stage of a pipeline wants the memory. A device that has failed answers with errors, which nobody can use any more.
@@ -217,6 +257,9 @@ impl Drop for Gpu {
             for stream in [self.copy, self.compute] {
                 let _ = result::stream::synchronize(stream);
                 let _ = result::stream::destroy(stream);
+            }
+            for graph in self.graphs.drain(..) {
+                let _ = result::graph::exec_destroy(graph);
             }
             for at in self.memory.drain(..) {
                 let _ = result::free_sync(at);
@@ -280,45 +323,49 @@ impl Driver for Gpu {
         }
     }
 
-    fn copy(&mut self, from: Pointer, to: Pointer, bytes: usize) {
+    fn queue(&mut self, work: &Work) {
         self.enter();
-        // SAFETY: both are of at least so many bytes.
-        must("a copy on the device", unsafe { result::memcpy_dtod_async(to, from, bytes, self.compute) });
+        match work {
+            Work::Launch(launch) => self.launch(launch),
+            Work::Product(product, None) => self.product(product),
+            Work::Product(product, Some((bias, epilogue))) => {
+                let fused = self.product_with(product, *bias, *epilogue);
+                assert!(fused, "cuBLASLt has no algorithm any more for {product:?}");
+            }
+            Work::Copy { from, to, bytes } => self.copy(*from, *to, *bytes),
+        }
     }
 
-    fn launch(&mut self, launch: &Launch) {
+    fn fuses(&mut self, product: &Product, bias: Pointer, epilogue: Epilogue) -> bool {
         self.enter();
-        let (function, threads) = self.kernel(launch.kernel);
-        // A parameter of 4 bytes is read from the first 4 of 8: the devices' hosts are little-endian.
-        let mut values: Vec<u64> = launch
-            .arguments
-            .iter()
-            .map(|argument| match argument {
-                Argument::Pointer(p) => *p,
-                Argument::Int(i) => u64::from(i.cast_unsigned()),
-                Argument::Float(f) => u64::from(f.to_bits()),
-            })
-            .collect();
-        let mut parameters: Vec<*mut c_void> = values.iter_mut().map(|value| (&raw mut *value).cast()).collect();
-        let [x, y, z] = launch.grid;
-        // SAFETY: the operator's file gives the kernel's parameters in their order and kind, as the emulator checks; CUDA reads them before
-        // it returns.
-        let queued =
-            unsafe { result::launch_kernel(function, (x, y, z), (threads, 1, 1), 0, self.compute, &mut parameters) };
-        must(launch.kernel, queued);
+        multiplied(self.multiplier.fuses(product, bias, epilogue), product)
     }
 
-    fn product(&mut self, product: &Product) {
+    fn capture(&mut self, work: &[Work]) -> Option<usize> {
         self.enter();
-        // SAFETY: the backend has checked the lengths of the product's tensors.
-        let queued = unsafe { self.multiplier.multiply(product, None, self.compute.cast()) };
-        assert!(multiplied(queued, product), "cuBLASLt has no algorithm for {product:?}");
+        // Other threads may allocate and copy meanwhile.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream lives as long as `self`; between begin and end nothing but `work` is queued on it, none of which waits,
+        // allocates or compiles: it has been queued before.
+        let graph = unsafe {
+            result::stream::begin_capture(self.compute, mode).ok()?;
+            work.iter().for_each(|work| self.queue(work));
+            result::stream::end_capture(self.compute).ok().filter(|graph| !graph.is_null())?
+        };
+        // SAFETY: the graph was just captured; what is instantiated does not need it any more.
+        let executable = unsafe {
+            let executable = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
+            must("releasing a graph", result::graph::destroy(graph));
+            executable.ok()?
+        };
+        self.graphs.push(executable);
+        Some(self.graphs.len() - 1)
     }
 
-    fn product_with(&mut self, product: &Product, bias: Pointer, epilogue: Epilogue) -> bool {
+    fn replay(&mut self, graph: usize) {
         self.enter();
-        // SAFETY: as for `product`.
-        multiplied(unsafe { self.multiplier.multiply(product, Some((bias, epilogue)), self.compute.cast()) }, product)
+        // SAFETY: the graph lives as long as `self`, and so does all memory that it reads and writes.
+        must("a captured step", unsafe { result::graph::launch(self.graphs[graph], self.compute) });
     }
 
     fn upload(&mut self, to: Pointer, bytes: &[u8]) {

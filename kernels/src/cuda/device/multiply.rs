@@ -77,29 +77,30 @@ fn point(operation: sys::cublasLtMatmulDesc_t, bias: Option<Pointer>, pre: Optio
     Ok(())
 }
 
+/// The epilogue without its addresses, where it leaves what came before GELU, and what is added to the product.
+fn parts(p: &Product, epilogue: Option<(Pointer, Epilogue)>) -> (Option<Extra>, Option<Pointer>, Pointer) {
+    match epilogue {
+        None => (None, None, p.out),
+        Some((_, Epilogue::Bias)) => (Some(Extra::Bias), None, p.out),
+        Some((_, Epilogue::Gelu { pre })) => (Some(Extra::Gelu), Some(pre), p.out),
+        Some((_, Epilogue::Residual { skip })) => (Some(Extra::Residual), None, skip),
+    }
+}
+
 impl Multiplier {
     /// `workspace` is [`WORKSPACE`] bytes on the device.
     pub fn new(workspace: Pointer) -> Result<Self, CublasError> {
         Ok(Multiplier { handle: result::create_handle()?, workspace, plans: HashMap::new() })
     }
 
-    /// Queues a product; false, and nothing is queued, if cuBLASLt has no algorithm for it. `epilogue` comes with the bf16 bias [N].
-    ///
-    /// # Safety
-    /// The context of `stream` is current, and every address is of as much device memory as the product says.
-    pub unsafe fn multiply(
-        &mut self,
-        p: &Product,
-        epilogue: Option<(Pointer, Epilogue)>,
-        stream: sys::cudaStream_t,
-    ) -> Result<bool, CublasError> {
-        let bias = epilogue.map(|(bias, _)| bias);
-        let (extra, pre, added) = match epilogue {
-            None => (None, None, p.out),
-            Some((_, Epilogue::Bias)) => (Some(Extra::Bias), None, p.out),
-            Some((_, Epilogue::Gelu { pre })) => (Some(Extra::Gelu), Some(pre), p.out),
-            Some((_, Epilogue::Residual { skip })) => (Some(Extra::Residual), None, skip),
-        };
+    /// Whether there is an algorithm for this product and its epilogue.
+    pub fn fuses(&mut self, p: &Product, bias: Pointer, epilogue: Epilogue) -> Result<bool, CublasError> {
+        Ok(self.plan(p, Some((bias, epilogue)))?.is_some())
+    }
+
+    /// How to do a product; none if cuBLASLt has no algorithm for it.
+    fn plan(&mut self, p: &Product, epilogue: Option<(Pointer, Epilogue)>) -> Result<Option<&Plan>, CublasError> {
+        let (extra, pre, added) = parts(p, epilogue);
         let key = Key {
             m: p.m,
             k: p.k,
@@ -112,10 +113,25 @@ impl Multiplier {
         };
         let plan = match self.plans.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Plan::make(self.handle, key, bias, pre)?),
+            Entry::Vacant(new) => new.insert(Plan::make(self.handle, key, epilogue.map(|(bias, _)| bias), pre)?),
         };
-        let Some(plan) = plan else { return Ok(false) };
-        point(plan.operation, bias, pre)?;
+        Ok(plan.as_ref())
+    }
+
+    /// Queues a product; false, and nothing is queued, if cuBLASLt has no algorithm for it. `epilogue` comes with the bf16 bias [N].
+    ///
+    /// # Safety
+    /// The context of `stream` is current, and every address is of as much device memory as the product says.
+    pub unsafe fn multiply(
+        &mut self,
+        p: &Product,
+        epilogue: Option<(Pointer, Epilogue)>,
+        stream: sys::cudaStream_t,
+    ) -> Result<bool, CublasError> {
+        let (handle, workspace) = (self.handle, self.workspace);
+        let (extra, pre, added) = parts(p, epilogue);
+        let Some(plan) = self.plan(p, epilogue)? else { return Ok(false) };
+        point(plan.operation, epilogue.map(|(bias, _)| bias), pre)?;
         let plus = if p.accumulate || extra == Some(Extra::Residual) { 1.0f32 } else { 0.0 };
         let times = 1.0f32;
         let at = |pointer: Pointer| pointer as *const c_void;
@@ -123,7 +139,7 @@ impl Multiplier {
         // the addresses.
         unsafe {
             result::matmul(
-                self.handle,
+                handle,
                 plan.operation,
                 (&raw const times).cast(),
                 (&raw const plus).cast(),
@@ -136,7 +152,7 @@ impl Multiplier {
                 p.out as *mut c_void,
                 plan.out,
                 &raw const plan.algorithm,
-                self.workspace as *mut c_void,
+                workspace as *mut c_void,
                 WORKSPACE,
                 stream,
             )?;

@@ -5,6 +5,7 @@
 
 mod compile;
 mod faults;
+mod queue;
 
 use super::emulator::{Device, Scheduled};
 use super::laboratory::{Bench, Case, Outcome, cases};

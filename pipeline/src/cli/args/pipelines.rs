@@ -1,5 +1,7 @@
 //! Arguments of the commands about pipelines and what comes out of them.
 
+use std::num::NonZeroUsize;
+
 use clap::{Args, ValueEnum};
 
 /// Which pipeline, with what parameters, and which of its stages.
@@ -40,6 +42,7 @@ Examples:
   playhouse run jumppad-small
   playhouse run jumppad --set target=right
   playhouse run my.toml --select 'finetune+' --threads 8
+  playhouse run paper --jobs 2
   playhouse run my.toml --cluster 10.0.0.1:50050
 
 Ctrl-C stops at the next checkpoint; the same command goes on from there.")]
@@ -53,6 +56,9 @@ pub struct RunArgs {
     /// Let the executors of this scheduler run the SQL of `query` stages; rows and fingerprints stay the same
     #[arg(long, value_name = "HOST:PORT")]
     pub cluster: Option<String>,
+    /// Stages to run at once, each with its share of the threads; a matrix is through sooner, and the results are the same
+    #[arg(long, default_value = "1", value_name = "N")]
+    pub jobs: NonZeroUsize,
 }
 
 /// What trains and plays.
