@@ -13,7 +13,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Checks are switched on by the sanitizer's instrumentation; its runtime is the emulator's.
 const KERNEL_FLAGS: [&str; 4] = ["-O1", "-fsanitize=thread", "-fno-strict-aliasing", "-Wno-unknown-pragmas"];
@@ -106,7 +107,14 @@ fn executable() -> &'static Path {
 
 /// The backend on an emulated device of its own.
 pub fn backend() -> Box<dyn Backend> {
-    Box::new(Cuda::new(Emulated { device: Device::start(), buffers: 0, graphs: Vec::new() }))
+    with_graphs(true).0
+}
+
+/// The same, which makes graphs of repeated work or refuses to, and how many of them it has replayed.
+pub fn with_graphs(makes: bool) -> (Box<dyn Backend>, Arc<AtomicUsize>) {
+    let replayed = Arc::<AtomicUsize>::default();
+    let graphs = Graphs { makes, made: Vec::new(), replayed: Arc::clone(&replayed) };
+    (Box::new(Cuda::new(Emulated { device: Device::start(), buffers: 0, graphs })), replayed)
 }
 
 /// An emulated device that runs the threads of every launch in the order of a seed: 0 is as they are numbered, 1 is reversed.
@@ -142,7 +150,13 @@ impl Bench for Scheduled {
 struct Emulated {
     device: Device,
     buffers: usize,
-    graphs: Vec<Vec<Work>>,
+    graphs: Graphs,
+}
+
+struct Graphs {
+    makes: bool,
+    made: Vec<Vec<Work>>,
+    replayed: Arc<AtomicUsize>,
 }
 
 impl Driver for Emulated {
@@ -179,13 +193,14 @@ impl Driver for Emulated {
         false
     }
     fn capture(&mut self, work: &[Work]) -> Option<usize> {
-        self.graphs.push(work.to_vec());
-        Some(self.graphs.len() - 1)
+        self.graphs.made.push(work.to_vec());
+        self.graphs.makes.then(|| self.graphs.made.len() - 1)
     }
     fn replay(&mut self, graph: usize) {
-        let work = std::mem::take(&mut self.graphs[graph]);
+        let work = std::mem::take(&mut self.graphs.made[graph]);
         work.iter().for_each(|work| self.queue(work));
-        self.graphs[graph] = work;
+        self.graphs.made[graph] = work;
+        self.graphs.replayed.fetch_add(1, Ordering::Relaxed);
     }
     fn upload(&mut self, to: Pointer, bytes: &[u8]) {
         self.device.write(to, bytes);

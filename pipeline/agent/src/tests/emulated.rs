@@ -139,6 +139,40 @@ fn training_step(b: Box<dyn Backend>) {
     assert!(cpu[1] < cpu[0] * (1.0 - 2.0 * tolerance()), "losses on the CPU {cpu:?}");
 }
 
+/// Graphs of whole steps, launched again with other frames, another learning rate and another number of the step.
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn replayed_steps_leave_the_bits_of_steps_queued_piece_by_piece() {
+    let config = super::toys::small_config();
+    let weights = deterministic(&Layout::new(&config, Head::Policy));
+    let train = |graphs| {
+        let (b, replayed) = emulator::with_graphs(graphs);
+        let mut bench = Bench::on(b, &config, &weights, batch(&config, 2));
+        let losses: Vec<u64> = (0..4u8)
+            .map(|step| {
+                bench.batch.pixels.rotate_left(1);
+                bench.pass.upload_pixels(bench.l.b.as_mut(), 0, &bench.batch.pixels);
+                bench.l.b.wait_uploads();
+                let loss = bench.loss();
+                let lr = 1e-3 * f64::from(step + 1);
+                let (beta1, beta2, weight_decay, clip) = (0.9, 0.95, 0.01, 1.0);
+                bench.l.optimise(Hyper { lr, beta1, beta2, weight_decay, clip, freeze_encoder: false });
+                loss.to_bits()
+            })
+            .collect();
+        let mut trained = vec![0.0; weights.len()];
+        bench.l.b.download(bench.l.model.weights, &mut trained);
+        let bits: Vec<u32> = trained.iter().map(|w| w.to_bits()).collect();
+        (losses, bits, replayed.load(std::sync::atomic::Ordering::Relaxed))
+    };
+    let (losses, weights, replayed) = train(true);
+    let (queued_losses, queued_weights, none) = train(false);
+    assert!(replayed > 0 && none == 0, "{replayed} and {none} graphs were replayed");
+    assert_eq!(losses, queued_losses);
+    assert!(weights == queued_weights);
+    assert!(losses.windows(2).all(|pair| pair[0] != pair[1]), "the batches differ");
+}
+
 #[test]
 #[cfg_attr(not(cxx), ignore = "no C++ compiler")]
 fn a_reward_step_on_emulated_cuda_agrees_with_the_cpu() {
