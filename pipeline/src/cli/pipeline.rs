@@ -75,7 +75,7 @@ pub(super) fn run(context: &mut Context, args: RunArgs) -> Result<()> {
     let definition = Definition::load(&args.pipeline.pipeline)?;
     let options = Options {
         compute: context.compute(args.device)?,
-        jobs: args.jobs.get(),
+        jobs: args.jobs.into(),
         memory_limit: context.memory_limit,
         spill_limit: context.spill_limit,
         cluster: cluster::connect(args.cluster.as_deref())?,

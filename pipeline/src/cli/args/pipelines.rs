@@ -1,7 +1,5 @@
 //! Arguments of the commands about pipelines and what comes out of them.
 
-use std::num::NonZeroUsize;
-
 use clap::{Args, ValueEnum};
 
 /// Which pipeline, with what parameters, and which of its stages.
@@ -57,8 +55,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub cluster: Option<String>,
     /// Stages to run at once, each with its share of the threads; a matrix is through sooner, and the results are the same
-    #[arg(long, default_value = "1", value_name = "N")]
-    pub jobs: NonZeroUsize,
+    #[arg(long, default_value = "1", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
 }
 
 /// What trains and plays.
