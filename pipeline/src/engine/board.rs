@@ -96,8 +96,9 @@ mod tests {
 
     #[test]
     fn workers_finish_everything_after_what_it_needs() {
-        let needs: Vec<Vec<usize>> =
-            (0..200).map(|i| (1..=3).filter_map(|back| (i * 7 % 5 + back <= i).then(|| i - back)).collect()).collect();
+        // Some of the three stages before it.
+        let some = |i: usize| (1..=3).filter(move |back| i * 7 % 5 + back <= i).map(move |back| i - back).collect();
+        let needs: Vec<Vec<usize>> = (0..200).map(some).collect();
         let board = Board::of(needs.clone());
         let (clock, ended) = (AtomicUsize::new(1), (0..200).map(|_| AtomicUsize::new(0)).collect::<Vec<_>>());
         std::thread::scope(|scope| {
