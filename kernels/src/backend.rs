@@ -116,6 +116,20 @@ pub struct AdamW {
     pub step: u64,
 }
 
+/// How much of a batch a device wants at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Images that operators should be given together: as many as keep it busy, and no more than its caches hold.
+    pub images: usize,
+    /// Elements of activations that may be kept from the forward to the backward pass instead of being computed again.
+    pub kept: usize,
+}
+
+impl Capacity {
+    /// That of a processor: 32 images of a small stage fit its caches; 512 MiB of f32.
+    pub const PROCESSOR: Capacity = Capacity { images: 32, kept: 128 << 20 };
+}
+
 /// A device: its static memory, its compute stream, its copy stream, and the operators of the agent.
 ///
 /// Operators are queued on the compute stream in call order. `upload_bytes` is queued on the copy stream;
@@ -128,6 +142,8 @@ pub struct AdamW {
 pub trait Backend: Send {
     /// The device in words, for logs: "cpu (AVX-512, 2 threads)".
     fn name(&self) -> String;
+    /// What to plan for. The number of images at once decides how sums are cut, and so is the same on all devices of a kind.
+    fn capacity(&self) -> Capacity;
 
     // ---- memory ----------------------------------------------------------------------------------------------
 

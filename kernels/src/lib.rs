@@ -36,7 +36,7 @@ pub mod device;
 pub mod reference;
 mod tensor;
 
-pub use backend::{AdamW, Attention, Backend, Epilogue, Gemm, Plane, Stem};
+pub use backend::{AdamW, Attention, Backend, Capacity, Epilogue, Gemm, Plane, Stem};
 pub use cpu::Cpu;
 #[doc(hidden)]
 pub use cuda::emulator;

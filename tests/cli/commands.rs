@@ -31,6 +31,7 @@ fn help_teaches_and_version_tells() {
 fn built_in_pipelines_are_listed_shown_and_planned() {
     let house = House::new();
     assert!(house.ok(&["definitions"]).out.contains("jumppad-small"));
+    assert!(house.ok(&["definitions", "--kinds"]).out.contains("- `perturbation`: turns the camera"));
     house.write("mine.toml", &house.ok(&["definitions", "jumppad"]).out);
     let plan = house.ok(&["plan", "mine.toml"]).out;
     assert!(plan.contains("aligned") && plan.contains("to run"), "{plan}");

@@ -90,7 +90,11 @@ fn a_failed_branch_leaves_the_others() {
         + "[[stage]]\nname = \"after\"\nkind = \"query\"\nsql = \"select * from total\"\n"
         + "[[stage]]\nname = \"side\"\nkind = \"query\"\nsql = \"select count(*) as n from play.steps\"\n";
     house.write("small.toml", &broken);
-    let ran = house.fails(1, &["run", "small.toml"], &["total failed", "1 stages that need it were skipped"]);
+    let ran = house.fails(
+        1,
+        &["run", "small.toml"],
+        &["total failed", "and 1 stage could not run, because an input is not finished"],
+    );
     assert!(ran.err.contains("after skipped: its input `total` is not finished"), "{}", ran.err);
     let plan = house.ok(&["plan", "small.toml"]).out;
     assert!(plan.contains("3 cached"), "{plan}");
@@ -108,7 +112,11 @@ fn stages_at_once_write_what_stages_in_a_row_write() {
     let outcome = |jobs: &str| {
         let house = House::new();
         house.write("small.toml", &matrix);
-        let ran = house.fails(1, &["run", "small.toml", "--jobs", jobs, "--threads", "3"], &["broken failed"]);
+        let ran = house.fails(
+            1,
+            &["run", "small.toml", "--jobs", jobs, "--threads", "3"],
+            &["broken [seed=3] failed, and 3 stages could not run"],
+        );
         assert!(ran.err.contains("play [seed=2] done in"), "{}", ran.err);
         let written: Vec<_> = ["play", "long", "total"]
             .into_iter()

@@ -2,6 +2,7 @@
 //!
 //! - `commands`: every command on good input.
 //! - `engine`: caching, resuming, selecting, failing branches, expectations, the matrix, kills.
+//! - `matrix`: which run of a matrix a question is about, and what failed in which.
 //! - `results`: the table of a paper's claims over the runs of a matrix.
 //! - `tables`: plain tables of other tools, imported, queried, refused and resumed.
 //! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
@@ -19,6 +20,7 @@ mod cluster;
 mod commands;
 mod engine;
 mod house;
+mod matrix;
 mod memory;
 mod results;
 mod shell;

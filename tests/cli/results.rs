@@ -93,7 +93,7 @@ fn the_runs_of_a_matrix_make_one_table() {
         "| seed=3 | clips | long | 33.3% | 6.1% to 79.2% | 1 of 3 |",
         "| seed=2 | steps | 3 | 5 |  |  |",
         "- 3 runs: seed=1; seed=2; seed=3.",
-        "counts 3 rollouts",
+        "counts 3 cases",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
@@ -159,7 +159,7 @@ fn a_table_that_was_cut_off_ends_with_the_same_bytes() {
         &PAPER
             .replace("episode_id + 1 as x", "episode_id + 1 + cast(substr('00x', $seed, 1) || num_steps as int) as x"),
     );
-    let ran = house.fails(1, &["run", "paper.toml"], &["growth failed", "1 stages that need it were skipped"]);
+    let ran = house.fails(1, &["run", "paper.toml"], &["growth [seed=3] failed", "1 stage could not run"]);
     assert!(ran.err.contains("skipped: its input `growth@seed=3` is not finished"), "{}", ran.err);
     house.fails(
         1,

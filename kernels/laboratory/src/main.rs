@@ -5,6 +5,7 @@
 
 mod check;
 mod sanitize;
+mod step;
 mod time;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +25,11 @@ Examples:
   laboratory check --usage sm_90           with registers, shared memory and spills, which needs NVRTC
   laboratory sanitize                      the check under each tool of compute-sanitizer
   laboratory time --json times.json        every operator of a training step at the paper's size
-  python tests/gpu/pytorch.py times.json   the same operators in PyTorch, side by side"
+  python tests/gpu/pytorch.py times.json   the same operators in PyTorch, side by side
+  laboratory step step/                    whole training steps of the paper's model, and what PyTorch needs to repeat them
+  python tests/gpu/step.py step/           the same steps in PyTorch: do the losses agree, and who is faster
+  laboratory step step/ --device cpu --preset tiny --sequences 8
+                                           the same without a GPU"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -39,6 +44,8 @@ enum Command {
     Sanitize,
     /// Time every operator of a training step with a cold cache
     Time(time::TimeArgs),
+    /// Train for some steps on noise, and leave weights, data, losses and times for a peer
+    Step(step::StepArgs),
 }
 
 /// Where results go beside the terminal.
@@ -65,6 +72,7 @@ fn main() -> ExitCode {
         Command::Check(args) => args.run(),
         Command::Sanitize => sanitize::run(),
         Command::Time(args) => args.run(),
+        Command::Step(args) => args.run(),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

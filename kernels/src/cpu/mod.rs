@@ -32,7 +32,7 @@ mod stem;
 #[cfg(test)]
 mod tests;
 
-use crate::{AdamW, Attention, Backend, Bytes, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
+use crate::{AdamW, Attention, Backend, Bytes, Capacity, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
 use memory::{Aligned, Memory};
 use pool::Pool;
 use simd::Level;
@@ -105,6 +105,10 @@ impl Backend for Cpu {
     fn name(&self) -> String {
         let threads = self.pool.threads();
         format!("cpu ({}, {threads} thread{})", self.level.name(), if threads == 1 { "" } else { "s" })
+    }
+
+    fn capacity(&self) -> Capacity {
+        Capacity::PROCESSOR
     }
 
     fn alloc(&mut self, len: usize, kind: Kind) -> Tensor {

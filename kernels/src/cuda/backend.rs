@@ -6,7 +6,11 @@ use super::{Driver, Launch, Operand, Pointer, Product, Store};
 use super::{
     adamw, attention, bf16, bradley_terry, depthwise, elementary, layer_norm, linear, planes, policy_loss, stem,
 };
-use crate::{AdamW, Attention, Backend, Bytes, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
+use crate::{AdamW, Attention, Backend, Bytes, Capacity, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
+
+/// Images at once on a GPU: a batch of 8,192 frames is four rounds of launches, each of which fills the card; the gradients in flight
+/// of so many frames of the paper's model are 0.9 GiB.
+const IMAGES: usize = 2048;
 
 /// A device as a [`Backend`].
 pub struct Cuda<D> {
@@ -87,6 +91,11 @@ impl<D: Driver> Cuda<D> {
 impl<D: Driver> Backend for Cuda<D> {
     fn name(&self) -> String {
         self.driver.name()
+    }
+    fn capacity(&self) -> Capacity {
+        // Half of what is free is kept activations; weights, moments, frames and what is in flight share the rest.
+        let of_gpu = |free: usize| Capacity { images: IMAGES, kept: free / 2 / Store::Bf16.size() };
+        self.driver.free_memory().map_or(Capacity::PROCESSOR, of_gpu)
     }
 
     fn alloc(&mut self, len: usize, kind: Kind) -> Tensor {

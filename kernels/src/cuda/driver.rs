@@ -40,6 +40,8 @@ pub struct Product {
 pub trait Driver: Send {
     /// The device in words, for logs.
     fn name(&self) -> String;
+    /// Free bytes of device memory; none if it is the host's.
+    fn free_memory(&self) -> Option<usize>;
     /// Zeroed memory that lives as long as the device: the address of each of so many bytes, a multiple of 256 on a real device
     /// and of 16 on the emulated one.
     fn allocate(&mut self, bytes: &[usize]) -> Vec<Pointer>;

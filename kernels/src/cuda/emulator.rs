@@ -163,6 +163,9 @@ impl Driver for Emulated {
     fn name(&self) -> String {
         "emulated CUDA device".to_owned()
     }
+    fn free_memory(&self) -> Option<usize> {
+        None
+    }
     fn allocate(&mut self, bytes: &[usize]) -> Vec<Pointer> {
         let mut one = |bytes: usize| {
             self.buffers += 1;

@@ -13,7 +13,7 @@
 use playhouse_kernels::{Attention, Backend, Bytes, Epilogue, Kind, Tensor};
 
 use crate::config::ModelConfig;
-use crate::encoder::{self, CHUNK, EncoderActs, NormActs, gemm};
+use crate::encoder::{self, EncoderActs, NormActs, gemm};
 use crate::model::Model;
 use crate::transformer::{self, TransformerActs};
 
@@ -61,10 +61,11 @@ impl Decoder {
         let (x, middle, qkv, attended) = (alloc(lanes * d), alloc(lanes * d), alloc(lanes * 3 * d), alloc(lanes * d));
         let (pre, hidden) = (alloc(lanes * config.ffn), alloc(lanes * config.ffn));
         let norm = NormActs::plan(b, lanes, d);
+        let chunk = b.capacity().images.min(lanes);
         Self {
             config: config.clone(),
             pixels: b.alloc_bytes(lanes * config.frame_bytes()),
-            encoder: EncoderActs::plan(b, config, CHUNK.min(lanes)),
+            encoder: EncoderActs::plan(b, config, chunk),
             embeddings,
             contexts,
             caches,

@@ -7,16 +7,14 @@
 //! mean over P or all of P (see `Readout`), LN over C, linear  -> [N,d]
 //! ```
 //!
-//! Frames are independent, so the work is cut into chunks of [`CHUNK`] frames whose intermediate tensors fit the cache. What the backward
+//! Frames are independent, so the work is cut into chunks of as many frames as the device wants at
+//! once (on a processor, so many that a chunk's tensors fit the cache). What the backward
 //! pass needs is kept for as many frames as were planned; beyond that it is computed again, chunk by chunk.
 
 use playhouse_kernels::{Backend, Bytes, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
 
 use crate::config::{ModelConfig, Readout};
 use crate::view::{Block, Linear, Norm, View};
-
-/// Frames that go through the encoder together.
-pub(crate) const CHUNK: usize = 32;
 
 /// A layer norm's output and statistics; its input is kept by whoever made it.
 #[derive(Clone, Copy)]
@@ -148,8 +146,8 @@ impl EncoderActs {
         }
     }
 
-    /// Bytes of activations that one frame leaves (f32), norms' statistics apart.
-    pub fn frame_bytes(config: &ModelConfig) -> usize {
+    /// Elements of activations that one frame leaves, norms' statistics apart.
+    pub fn frame_elements(config: &ModelConfig) -> usize {
         let stage = |s: usize| {
             let values = config.side(s) * config.side(s) * config.dims[s];
             // The entry: the stem and its norm, or a norm, patches and their output. A block: depthwise, norm, pre, hidden, contracted, y.
@@ -161,7 +159,7 @@ impl EncoderActs {
         };
         // The last norm, and before it the mean where that is the readout.
         let end = config.read_out() * if config.readout == Readout::Mean { 2 } else { 1 };
-        4 * ((0..config.dims.len()).map(stage).sum::<usize>() + end)
+        (0..config.dims.len()).map(stage).sum::<usize>() + end
     }
 
     /// Frames it was planned for.
@@ -233,7 +231,7 @@ pub(crate) fn forward(
 ) {
     let frames = embeddings.len() / config.width;
     let keep = frames <= acts.capacity();
-    let chunk = CHUNK.min(acts.capacity());
+    let chunk = b.capacity().images.min(acts.capacity());
     for start in (0..frames).step_by(chunk) {
         let n = chunk.min(frames - start);
         let acts = acts.at(if keep { start } else { 0 }, n);
@@ -257,7 +255,7 @@ pub(crate) fn backward(
     kept: bool,
 ) {
     let frames = d_embeddings.len() / config.width;
-    let chunk = CHUNK.min(acts.capacity());
+    let chunk = b.capacity().images.min(acts.capacity());
     for start in (0..frames).step_by(chunk) {
         let n = chunk.min(frames - start);
         let acts = acts.at(if kept { start } else { 0 }, n);
@@ -403,7 +401,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_leaves_as_many_bytes_as_are_said() {
+    fn a_frame_leaves_as_much_as_is_said() {
         for readout in [Readout::Mean, Readout::Flatten] {
             for preset in ModelConfig::PRESETS {
                 let config = ModelConfig { readout, ..ModelConfig::preset(preset).unwrap() };
@@ -415,8 +413,8 @@ mod tests {
                     let blocks = stage.blocks.iter();
                     planned.extend(blocks.flat_map(|a| [a.depthwise, a.norm.y, a.pre, a.hidden, a.contracted, a.y]));
                 }
-                let bytes = 4 * planned.iter().map(|t| t.len()).sum::<usize>();
-                assert_eq!(bytes, 2 * EncoderActs::frame_bytes(&config), "{preset} {readout:?}");
+                let elements = planned.iter().map(|t| t.len()).sum::<usize>();
+                assert_eq!(elements, 2 * EncoderActs::frame_elements(&config), "{preset} {readout:?}");
             }
         }
     }

@@ -58,6 +58,7 @@ pub use environment::{Environment, EpisodeStart};
 pub use error::{Error, Result};
 pub use frames::{shrink, shrink_source};
 pub use imitate::imitate;
+pub use model::write_initial;
 pub use playhouse_kernels::device::Device;
 pub use predict::{divergence, evaluate_loss, score};
 pub use reinforce::{Reinforce, RewardFn, reinforce, reinforce_with};

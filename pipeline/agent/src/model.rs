@@ -5,16 +5,12 @@ use std::path::Path;
 use playhouse_kernels::{Backend, Bytes, Epilogue, Kind, Tensor};
 
 use crate::config::{Head, ModelConfig};
-use crate::encoder::{self, CHUNK, EncoderActs, EncoderScratch, gemm};
+use crate::encoder::{self, EncoderActs, EncoderScratch, gemm};
 use crate::error::{Error, Result};
 use crate::files::ModelFile;
 use crate::layout::Layout;
 use crate::transformer::{self, TransformerActs, TransformerScratch};
 use crate::view::View;
-
-/// Bytes of encoder activations that are kept between forward and backward. A batch with more of them is encoded twice, which costs a
-/// third more arithmetic: 1,213 frames of `tiny`, 79 of `paper`.
-const KEEP_BYTES: usize = 512 << 20;
 
 /// Weights on a device.
 #[derive(Clone)]
@@ -66,6 +62,17 @@ pub(crate) fn read_model(path: &Path, head: Head) -> Result<ModelFile> {
         Head::Reward => ("a policy", "a reward model"),
     };
     Err(Error::Input(format!("{} is {is}, but {wanted} is needed here", path.display())))
+}
+
+/// Writes the policy that training from `seed` begins with, so that another program can begin with the same.
+///
+/// # Errors
+/// The shape cannot be built, or the file cannot be written.
+pub fn write_initial(config: &ModelConfig, seed: u64, path: &Path) -> Result<()> {
+    config.validate()?;
+    let layout = Layout::new(config, Head::Policy);
+    let values = layout.initial(seed);
+    ModelFile { config: config.clone(), head: Head::Policy, layout, values }.write(path)
 }
 
 /// Initial weights for `layout`: drawn from `seed`, then overwritten by whatever `init` has under the same name. A head of another kind
@@ -124,22 +131,19 @@ struct Backward {
 }
 
 impl Pass {
-    /// Plans memory; `train` also for backward.
+    /// Plans memory; `train` also for backward. A batch with more activations than the device keeps is encoded twice, which costs a third
+    /// more arithmetic: on a processor, of more than 1,213 frames of `tiny` or 79 of `paper`.
     pub fn plan(b: &mut dyn Backend, config: &ModelConfig, windows: usize, train: bool) -> Self {
-        Self::plan_keeping(
-            b,
-            config,
-            windows,
-            train,
-            if train { KEEP_BYTES / EncoderActs::frame_bytes(config) } else { 0 },
-        )
+        let kept = if train { b.capacity().kept / EncoderActs::frame_elements(config) } else { 0 };
+        Self::plan_keeping(b, config, windows, train, kept)
     }
 
     /// As [`Pass::plan`], with the encoder's activations kept for batches of up to `kept` frames.
     pub fn plan_keeping(b: &mut dyn Backend, config: &ModelConfig, windows: usize, train: bool, kept: usize) -> Self {
         let rows = windows * config.context;
+        let chunk = b.capacity().images.min(rows);
         let backward = train.then(|| Backward {
-            encoder: EncoderScratch::plan(b, config, CHUNK.min(rows)),
+            encoder: EncoderScratch::plan(b, config, chunk),
             trunk: TransformerScratch::plan(b, config, rows),
             d_hidden: b.alloc(rows * config.width, Kind::Activation),
             d_embeddings: b.alloc(rows * config.width, Kind::Activation),
@@ -150,7 +154,7 @@ impl Pass {
             slots: [b.alloc_bytes(rows * config.frame_bytes()), b.alloc_bytes(rows * config.frame_bytes())],
             embeddings: b.alloc(rows * config.width, Kind::Activation),
             // More frames than are kept go through a buffer of one chunk.
-            encoder: EncoderActs::plan(b, config, if rows <= kept { rows } else { CHUNK.min(rows) }),
+            encoder: EncoderActs::plan(b, config, if rows <= kept { rows } else { chunk }),
             trunk: TransformerActs::plan(b, config, windows, config.context),
             backward,
         }

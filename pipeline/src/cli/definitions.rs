@@ -7,8 +7,15 @@ use super::args::DefinitionsArgs;
 use super::text::columns;
 use crate::engine::definition::{BUILT_IN, Definition};
 
+/// How a definition is written, with the settings of every kind of stage.
+const KINDS: &str = include_str!("../../definitions/KINDS.md");
+
 /// `playhouse definitions`
 pub(super) fn definitions(context: &mut Context, args: DefinitionsArgs) -> Result<()> {
+    if args.kinds {
+        write!(context.out, "{KINDS}")?;
+        return Ok(());
+    }
     if let Some(name) = args.name {
         write!(context.out, "{}", Definition::load(&name)?.text())?;
         return Ok(());
@@ -21,4 +28,41 @@ pub(super) fn definitions(context: &mut Context, args: DefinitionsArgs) -> Resul
     }
     write!(context.out, "{}", columns(&rows, ""))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::stages::{self, KINDS as ALL};
+
+    /// The text below each heading.
+    fn sections() -> BTreeMap<&'static str, &'static str> {
+        KINDS.split("\n## ").skip(1).filter_map(|section| section.split_once('\n')).collect()
+    }
+
+    #[test]
+    fn every_setting_of_every_kind_is_described_and_no_other() {
+        let sections = sections();
+        let all: BTreeSet<&str> = sections.keys().flat_map(|heading| heading.split(", ")).collect();
+        assert_eq!(all, ALL.iter().copied().chain(["query"]).collect());
+        let mut names = BTreeSet::new();
+        for kind in ALL {
+            let (_, text) = sections.iter().find(|(heading, _)| heading.split(", ").any(|one| one == *kind)).unwrap();
+            // The message about an unknown setting lists those that there are.
+            let settings = "no_such_setting_at_all = 1".parse().unwrap();
+            let error = stages::check(kind, "s", &settings).unwrap_err().to_string();
+            for known in error.split("there are: ").nth(1).unwrap().split(", ") {
+                assert!(text.contains(&format!("`{known}`")), "`{known}` of {kind} is not described");
+                names.insert(known.to_owned());
+            }
+        }
+        // What a bullet begins with is a setting of some kind.
+        names.extend(["dataset", "tables"].map(str::to_owned));
+        for line in KINDS.lines().filter_map(|line| line.strip_prefix("- `")) {
+            let name = line.split('`').next().unwrap();
+            assert!(names.contains(name), "`{name}` is no setting");
+        }
+    }
 }

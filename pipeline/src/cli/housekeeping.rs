@@ -1,12 +1,14 @@
 //! `doctor` and `clean`.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
 use super::args::{CleanArgs, DoctorArgs};
 use super::{Context, json};
 use crate::doctor;
 use crate::engine::store::{Content, files, folders};
-use crate::engine::{Error, ledger};
+use crate::engine::{Error, names};
 
 /// `playhouse doctor`
 pub(super) fn doctor(context: &mut Context, args: &DoctorArgs) -> Result<()> {
@@ -27,7 +29,7 @@ pub(super) fn clean(context: &mut Context, args: &CleanArgs) -> Result<()> {
         return Ok(());
     }
     let lock = home.lock("clean")?;
-    if let Some(name) = args.pipeline.as_deref().filter(|name| ledger::latest(&home, name).is_none()) {
+    if let Some(name) = args.pipeline.as_deref().filter(|name| names::latest(&home, name).is_none()) {
         return Err(Error::Usage(format!("no pipeline `{name}` has run in {}", home.root().display())).into());
     }
     let (mut outputs, mut bytes) = (0, 0);
@@ -37,11 +39,11 @@ pub(super) fn clean(context: &mut Context, args: &CleanArgs) -> Result<()> {
             continue;
         }
         // A folder without this file is not a pipeline's.
-        let Some(latest) = ledger::latest(&home, name) else { continue };
+        let Some(latest) = names::latest(&home, name) else { continue };
         for stage in folders(&pipeline) {
-            let kept = stage.file_name().and_then(|n| n.to_str()).and_then(|n| latest.stages.get(n));
+            let text = |path: &Path| path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
             for dir in folders(&stage) {
-                let used = kept.is_some_and(|all| dir.file_name().is_some_and(|n| all.iter().any(|f| n == f.as_str())));
+                let used = latest.output(&text(&stage), &text(&dir)).is_some();
                 if used || home.content(&dir)? == Content::Nothing {
                     continue;
                 }

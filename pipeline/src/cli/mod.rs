@@ -14,7 +14,7 @@ use clap::Parser;
 
 use crate::engine::nearest::hint;
 use crate::engine::store::Home;
-use crate::engine::{Error, chain, ledger};
+use crate::engine::{Error, chain, names};
 use crate::limits;
 use crate::progress::{Console, catch_interrupts, interrupted};
 
@@ -46,16 +46,29 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// The folder of a stage's newest output, by the stage's name.
     fn stage_dir(&self, stage: &str, pipeline: Option<&str>) -> Result<PathBuf> {
-        let mut outputs = ledger::current(&self.home, pipeline);
-        if let Some((dir, _)) = outputs.remove(stage) {
+        let mut names = names::current(&self.home, pipeline)?;
+        if let Some((dir, _)) = names.outputs.remove(stage) {
+            self.tell(names.note);
             return Ok(dir);
         }
         let home = self.home.root().display();
-        let message = format!(
-            "`{stage}` is neither a path nor a stage with a finished output in {home}{}",
-            hint(stage, outputs.keys().map(String::as_str))
-        );
+        let message = match names.unfinished.contains(stage) {
+            true => {
+                format!("stage `{stage}` is not finished in {home}; the command that runs its pipeline goes on with it")
+            }
+            false => format!(
+                "`{stage}` is neither a path nor a stage with a finished output in {home}{}",
+                hint(stage, names.outputs.keys().map(String::as_str))
+            ),
+        };
         Err(Error::Usage(message).into())
+    }
+
+    /// Says which of a matrix's runs was taken, if that is to be said.
+    fn tell(&self, note: Option<String>) {
+        if let Some(note) = note {
+            self.console.line(&format!("playhouse: {note}"));
+        }
     }
 
     /// A dataset: the folder or URL itself, or the data of a stage.

@@ -15,6 +15,9 @@ use crate::engine::run::{Fate, Options, Summary, run as execute, title, verdict}
 /// Figures of a stage that fit on its line.
 const SHOWN_FIGURES: usize = 4;
 
+/// Inputs of a stage, and reasons why it runs, that its line in a plan has.
+const SHOWN: usize = 4;
+
 fn resolve(context: &Context, definition: &Definition, args: &PipelineArgs) -> Result<Plan> {
     Ok(Plan::make(definition, &args.set, &args.select, &context.home)?)
 }
@@ -33,7 +36,10 @@ pub(super) fn plan(context: &mut Context, args: PlanArgs) -> Result<()> {
 
 /// The head of a plan: the pipeline, its parameters and its runs.
 fn head(plan: &Plan) -> String {
-    let mut text = format!("{}: {}\n", plan.pipeline, plan.description.trim());
+    let mut text = match plan.description.trim() {
+        "" => format!("{}\n", plan.pipeline),
+        description => format!("{}: {description}\n", plan.pipeline),
+    };
     let first = &plan.runs[0];
     let shown = |(name, value): (&String, &toml::Value)| {
         let varies = plan.runs.iter().any(|run| run.get(name) != Some(value));
@@ -48,17 +54,27 @@ fn head(plan: &Plan) -> String {
     text
 }
 
+/// As many of a list as a line takes.
+fn some(list: &[&str], between: &str) -> String {
+    match list.get(..SHOWN) {
+        Some(shown) if list.len() > SHOWN + 1 => {
+            format!("{}{between}and {} more", shown.join(between), list.len() - SHOWN)
+        }
+        _ => list.join(between),
+    }
+}
+
 fn describe(plan: &Plan) -> String {
     let mut rows = vec![["stage", "kind", "needs", "state", "why"].map(str::to_owned).to_vec()];
     for item in &plan.stages {
         let why = match item.state {
             State::Cached => item.seconds.map(|s| format!("took {}", clock::duration(s))).unwrap_or_default(),
-            _ => item.why.join("; "),
+            _ => some(&Vec::from_iter(item.why.iter().map(String::as_str)), "; "),
         };
         rows.push(vec![
             title(item),
             item.kind.clone(),
-            item.input_stages().into_iter().collect::<Vec<_>>().join(", "),
+            some(&Vec::from_iter(item.input_stages()), ", "),
             item.state.as_str().to_owned(),
             why,
         ]);
@@ -95,7 +111,7 @@ fn summarise(plan: &Plan, summary: &Summary) -> String {
     for stage in &summary.stages {
         let item = &stage.item;
         let time = match stage.fate {
-            Fate::Cached | Fate::Skipped(_) => String::new(),
+            Fate::Cached | Fate::Skipped(_) | Fate::NotStarted => String::new(),
             _ => clock::duration(stage.seconds),
         };
         rows.push(vec![

@@ -1,10 +1,11 @@
-//! The books: what ran when, as Parquet tables, and which output a stage's name means now.
+//! The books: what ran when, and what came out of it, as tables.
 //!
-//! Every run leaves `runs/<id>/runs.parquet` (one row) and `runs/<id>/run_stages.parquet` (one row a stage) in the home,
-//! and `<pipeline>/latest.json`, which says for each stage the output that the pipeline's last run makes or finds.
+//! Every run leaves `runs/<id>/runs.parquet` (one row) and `runs/<id>/run_stages.parquet` (one row a stage) in the home;
+//! `metrics` and `checkpoints` are gathered from the outputs. Where a table has a column `run`, it says which run of a matrix
+//! a line belongs to, as `seed=1`, or all of them, as `seed=1; seed=2`; it is null without a matrix.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -12,10 +13,8 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::{Deserialize, Serialize};
 
-use super::clock;
-use super::plan::Plan;
+use super::names::{Latest, latest};
 use super::store::{Home, StageRecord, folders, write_atomically};
 
 /// The line of a run.
@@ -42,6 +41,8 @@ pub struct RunRow {
 pub struct StageRow {
     /// Stage.
     pub stage: String,
+    /// Which runs of the matrix it belongs to.
+    pub runs: Option<String>,
     /// Kind.
     pub kind: String,
     /// Fingerprint.
@@ -56,17 +57,36 @@ pub struct StageRow {
     pub error: Option<String>,
 }
 
-/// Which output each stage name of a pipeline means.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Latest {
-    /// When the pipeline last ran.
-    pub run_at: String,
-    /// Stage to fingerprints: several where a matrix has several.
-    pub stages: BTreeMap<String, Vec<String>>,
-}
-
 fn text<'a>(values: impl IntoIterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
+}
+
+/// The column that says which run of a matrix.
+fn run() -> Field {
+    Field::new("run", DataType::Utf8, true)
+}
+
+/// The runs that an output or a line belongs to, as one text; none without a matrix.
+pub fn joined(runs: &[String]) -> Option<String> {
+    (!runs.is_empty()).then(|| runs.join("; "))
+}
+
+/// Which runs the outputs belong to, by what the last run of each pipeline made or found.
+struct Belonging<'a> {
+    home: &'a Home,
+    pipelines: BTreeMap<String, Latest>,
+}
+
+impl<'a> Belonging<'a> {
+    fn new(home: &'a Home) -> Self {
+        Self { home, pipelines: BTreeMap::new() }
+    }
+
+    fn of(&mut self, record: &StageRecord) -> Option<String> {
+        let read = || latest(self.home, &record.pipeline).unwrap_or_default();
+        let latest = self.pipelines.entry(record.pipeline.clone()).or_insert_with(read);
+        joined(&latest.output(&record.stage, &record.fingerprint)?.runs)
+    }
 }
 
 /// The schema of `runs`.
@@ -91,6 +111,7 @@ pub fn stages_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         text("run_id"),
         text("stage"),
+        run(),
         text("kind"),
         text("fingerprint"),
         text("state"),
@@ -106,6 +127,7 @@ pub fn metrics_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         text("pipeline"),
         text("stage"),
+        run(),
         text("fingerprint"),
         Field::new("step", DataType::Int64, true),
         Field::new("name", DataType::Utf8, true),
@@ -119,6 +141,7 @@ pub fn checkpoints_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         text("pipeline"),
         text("stage"),
+        run(),
         text("kind"),
         text("fingerprint"),
         text("finished_at"),
@@ -145,6 +168,7 @@ pub fn record(home: &Home, run: &RunRow, stages: &[StageRow]) -> Result<()> {
     let stage_columns: Vec<ArrayRef> = vec![
         text(stages.iter().map(|_| run.run_id.as_str())),
         column(|s| &s.stage),
+        Arc::new(StringArray::from_iter(stages.iter().map(|s| s.runs.as_deref()))),
         column(|s| &s.kind),
         column(|s| &s.fingerprint),
         column(|s| &s.state),
@@ -155,48 +179,6 @@ pub fn record(home: &Home, run: &RunRow, stages: &[StageRow]) -> Result<()> {
     write(&folder.join("run_stages.parquet"), RecordBatch::try_new(stages_schema(), stage_columns)?)?;
     write(&folder.join("runs.parquet"), RecordBatch::try_new(runs_schema(), columns)?)?;
     Ok(())
-}
-
-/// Moves a pipeline's names to the outputs that a run is about to make or find. It is done first, so that what a killed
-/// run finished still has its names.
-pub fn begin(home: &Home, plan: &Plan) -> Result<()> {
-    let mut stages: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for item in &plan.stages {
-        stages.entry(item.stage.clone()).or_default().push(item.fingerprint.clone());
-    }
-    let mut latest = latest(home, &plan.pipeline).unwrap_or_default();
-    latest.run_at = clock::rfc3339(clock::now_us());
-    latest.stages.extend(stages);
-    let path = latest_path(home, &plan.pipeline);
-    let folder = home.root().join(&plan.pipeline);
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    Ok(write_atomically(&path, &serde_json::to_vec_pretty(&latest)?)?)
-}
-
-/// What the names of a pipeline's stages mean, if it ever ran.
-pub fn latest(home: &Home, pipeline: &str) -> Option<Latest> {
-    serde_json::from_slice(&std::fs::read(latest_path(home, pipeline)).ok()?).ok()
-}
-
-fn latest_path(home: &Home, pipeline: &str) -> PathBuf {
-    home.root().join(pipeline).join("latest.json")
-}
-
-/// For every stage name the output it means: that of the pipeline asked for, or of the one that ran last.
-pub fn current(home: &Home, pipeline: Option<&str>) -> BTreeMap<String, (PathBuf, StageRecord)> {
-    let mut ranked: Vec<(String, Option<usize>, PathBuf, StageRecord)> = home
-        .outputs()
-        .into_iter()
-        .filter(|(_, record)| pipeline.is_none_or(|p| p == record.pipeline))
-        .map(|(dir, record)| {
-            let latest = latest(home, &record.pipeline).unwrap_or_default();
-            let named =
-                latest.stages.get(&record.stage).and_then(|all| all.iter().position(|f| *f == record.fingerprint));
-            (latest.run_at, named, dir, record)
-        })
-        .collect();
-    ranked.sort_by(|a, b| (&a.0, a.1, &a.3.finished_at).cmp(&(&b.0, b.1, &b.3.finished_at)));
-    ranked.into_iter().map(|(_, _, dir, record)| (record.stage.clone(), (dir, record))).collect()
 }
 
 /// All rows of `runs` and of `run_stages`.
@@ -215,16 +197,18 @@ pub fn runs(home: &Home) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
 
 /// All rows of `metrics`: every finished output's metrics.parquet under its names.
 pub fn metrics(home: &Home) -> Result<Vec<RecordBatch>> {
-    let mut out = Vec::new();
+    let (mut out, mut belonging) = (Vec::new(), Belonging::new(home));
     for (dir, record) in home.outputs() {
         let path = dir.join("metrics.parquet");
         if !path.exists() {
             continue;
         }
+        let run = belonging.of(&record);
         for batch in read(&path)? {
             let repeat = |value: &str| text(std::iter::repeat_n(value, batch.num_rows()));
-            let mut columns = vec![repeat(&record.pipeline), repeat(&record.stage), repeat(&record.fingerprint)];
-            for field in &metrics_schema().fields()[3..] {
+            let run: ArrayRef = Arc::new(StringArray::from_iter(std::iter::repeat_n(run.as_deref(), batch.num_rows())));
+            let mut columns = vec![repeat(&record.pipeline), repeat(&record.stage), run, repeat(&record.fingerprint)];
+            for field in &metrics_schema().fields()[columns.len()..] {
                 let column = batch
                     .column_by_name(field.name())
                     .with_context(|| format!("{} has no column `{}`", path.display(), field.name()))?;
@@ -240,21 +224,23 @@ pub fn metrics(home: &Home) -> Result<Vec<RecordBatch>> {
 
 /// All rows of `checkpoints`: every finished model and where it lies.
 pub fn checkpoints(home: &Home) -> Result<RecordBatch> {
-    let mut rows = Vec::new();
+    let (mut rows, mut belonging) = (Vec::new(), Belonging::new(home));
     for (dir, record) in home.outputs() {
+        let run = belonging.of(&record);
         for (file, bytes) in record.files.iter().filter(|(file, _)| file.ends_with(".safetensors")) {
             let path = dir.join(file).display().to_string();
-            rows.push((record.clone(), path, i64::try_from(*bytes)?));
+            rows.push((record.clone(), run.clone(), path, i64::try_from(*bytes)?));
         }
     }
     let column = |get: fn(&StageRecord) -> &str| text(rows.iter().map(|(record, ..)| get(record)));
     let columns: Vec<ArrayRef> = vec![
         column(|r| &r.pipeline),
         column(|r| &r.stage),
+        Arc::new(StringArray::from_iter(rows.iter().map(|(_, run, ..)| run.as_deref()))),
         column(|r| &r.kind),
         column(|r| &r.fingerprint),
         column(|r| &r.finished_at),
-        text(rows.iter().map(|(_, path, _)| path.as_str())),
+        text(rows.iter().map(|(.., path, _)| path.as_str())),
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|(.., bytes)| *bytes))),
     ];
     Ok(RecordBatch::try_new(checkpoints_schema(), columns)?)
@@ -280,7 +266,6 @@ fn read(path: &Path) -> Result<Vec<RecordBatch>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::store;
 
     fn run(id: &str, pipeline: &str) -> RunRow {
         RunRow {
@@ -294,39 +279,13 @@ mod tests {
         }
     }
 
-    fn name(home: &Home, pipeline: &str, run_at: &str, fingerprints: &[&str]) {
-        let all = fingerprints.iter().map(|f| (*f).to_owned()).collect();
-        let latest = Latest { run_at: run_at.into(), stages: BTreeMap::from([("s".into(), all)]) };
-        write_atomically(&latest_path(home, pipeline), &serde_json::to_vec(&latest).unwrap()).unwrap();
-    }
-
-    #[test]
-    fn names_follow_the_last_run_and_the_pipeline_asked_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::new(folder.path());
-        for (pipeline, fingerprint, at) in [("p", "aa", "1"), ("p", "bb", "2"), ("q", "cc", "3")] {
-            let dir = home.stage_dir(pipeline, "s", fingerprint);
-            std::fs::create_dir_all(&dir).unwrap();
-            let mut record = store::tests::record(fingerprint);
-            record.pipeline = pipeline.into();
-            record.finished_at = at.into();
-            home.finish(&dir, &record).unwrap();
-        }
-        let means = |pipeline| current(&home, pipeline)["s"].1.fingerprint.clone();
-        assert_eq!(means(Some("p")), "bb");
-        name(&home, "q", "2026-1", &["cc"]);
-        assert_eq!(means(None), "cc");
-        name(&home, "p", "2026-2", &["bb", "aa"]);
-        assert_eq!(means(None), "aa");
-        assert_eq!(means(Some("q")), "cc");
-    }
-
     #[test]
     fn books_add_up() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(folder.path());
         let stage = StageRow {
             stage: "s".into(),
+            runs: Some("seed=1; seed=2".into()),
             kind: "record".into(),
             fingerprint: "aa".into(),
             state: "cached".into(),

@@ -10,7 +10,8 @@
 //!  run.rs          executes a plan                       what is run
 //!  board.rs        which stage may begin
 //!  store.rs        <home>/<pipeline>/<stage>/<fingerprint>/, stage.json, the lock
-//!  ledger.rs       runs and their stages as Parquet, and which output each name means
+//!  names.rs        which output each stage's name means
+//!  ledger.rs       runs, their stages, metrics and models as tables
 //!  catalog.rs      outputs as SQL tables
 //! ```
 //!
@@ -25,6 +26,7 @@ pub mod error;
 pub mod fingerprint;
 pub mod graph;
 pub mod ledger;
+pub mod names;
 pub mod nearest;
 pub mod parameters;
 pub mod plan;

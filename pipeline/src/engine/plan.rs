@@ -10,6 +10,7 @@ use super::definition::Definition;
 use super::error::Result;
 use super::fingerprint;
 use super::graph::{Graph, Node, shown};
+use super::names::{self, Latest};
 use super::parameters::{self, Parameters};
 use super::store::{Content, Home, StageRecord};
 use crate::stages;
@@ -111,11 +112,16 @@ pub struct Plan {
     pub description: String,
     /// Parameters of each run.
     pub runs: Vec<Parameters>,
+    /// What tells the runs of a matrix apart, as `seed=1`, in the same order; empty where there is only one.
+    pub labels: Vec<String>,
     /// Stages to look at, inputs first.
     pub stages: Vec<Item>,
     /// Stages of the pipeline that were not selected, with their folders.
     #[serde(skip)]
     pub unselected: Vec<Item>,
+    /// What the last run made or found.
+    #[serde(skip)]
+    latest: Latest,
 }
 
 impl Plan {
@@ -132,14 +138,17 @@ impl Plan {
             pipeline: definition.name.clone(),
             description: definition.description.clone(),
             runs: runs.clone(),
+            labels: Vec::new(),
             stages: Vec::new(),
             unselected: Vec::new(),
+            latest: names::latest(home, &definition.name).unwrap_or_default(),
         };
         let resolve = |run| -> Result<Run> {
             let graph = Graph::resolve(definition, run)?;
             Ok(Run { label: parameters::label(run, &varying), chosen: graph.select(select)?, graph })
         };
         let runs: Vec<Run> = runs.iter().map(resolve).collect::<Result<_>>()?;
+        plan.labels = runs.iter().map(|run| run.label.clone()).filter(|label| !label.is_empty()).collect();
         for run in &runs {
             for node in run.graph.nodes.iter().filter(|node| !node.gather) {
                 let fingerprint = |input| run.graph.node(input).map(|n| n.fingerprint.clone()).unwrap_or_default();
@@ -204,8 +213,8 @@ impl Plan {
         runs: Vec<String>,
         chosen: bool,
     ) -> Result<()> {
-        let list = if chosen { &mut self.stages } else { &mut self.unselected };
-        if let Some(item) = list.iter_mut().find(|i| i.stage == node.name && i.fingerprint == node.fingerprint) {
+        let known = if chosen { &mut self.stages } else { &mut self.unselected };
+        if let Some(item) = known.iter_mut().find(|i| i.stage == node.name && i.fingerprint == node.fingerprint) {
             item.runs.extend(runs);
             return Ok(());
         }
@@ -220,15 +229,9 @@ impl Plan {
             Content::Finished(record) => (State::Cached, Vec::new(), Some(*record)),
             Content::Unfinished => (State::Resumes, vec!["it was cut off".to_owned()], None),
             Content::Damaged(what) => (State::ToRun, vec![format!("its output is damaged: {what}")], None),
-            Content::Nothing => {
-                let earlier = home.outputs_of(&self.pipeline, &node.name);
-                let why = match earlier.last() {
-                    Some((_, record)) => changes(record, node, &inputs),
-                    None => vec!["new".to_owned()],
-                };
-                (State::ToRun, why, None)
-            }
+            Content::Nothing => (State::ToRun, self.why(home, node, &inputs, &runs), None),
         };
+        let list = if chosen { &mut self.stages } else { &mut self.unselected };
         list.push(Item {
             stage: node.name.clone(),
             kind: node.kind.clone(),
@@ -245,6 +248,19 @@ impl Plan {
             record,
         });
         Ok(())
+    }
+
+    /// Why a stage without an output has none: in what it differs from the earlier output that is most like it. One of
+    /// another run of the matrix is not an earlier one.
+    fn why(&self, home: &Home, node: &Node, inputs: &BTreeMap<String, String>, runs: &[String]) -> Vec<String> {
+        let own = |record: &StageRecord| {
+            let named = self.latest.output(&node.name, &record.fingerprint);
+            named.is_none_or(|named| named.runs.is_empty() || named.runs.iter().any(|run| runs.contains(run)))
+        };
+        let earlier = home.outputs_of(&self.pipeline, &node.name);
+        let differences = earlier.iter().rev().filter(|(_, record)| own(record));
+        let differences = differences.map(|(_, record)| changes(record, node, inputs));
+        differences.min_by_key(Vec::len).unwrap_or_else(|| vec!["new".to_owned()])
     }
 
     /// The item of an input, selected or not: its stage, whichever run's it is, and fingerprint.
@@ -290,6 +306,9 @@ fn check_expectations(node: &Node, inputs: &BTreeMap<String, String>) -> std::re
     Ok(())
 }
 
+/// Bytes of a setting's old and new value that are shown.
+const LONG: usize = 200;
+
 /// In what a stage differs from an earlier output of its name.
 fn changes(earlier: &StageRecord, node: &Node, inputs: &BTreeMap<String, String>) -> Vec<String> {
     let mut why = Vec::new();
@@ -303,7 +322,11 @@ fn changes(earlier: &StageRecord, node: &Node, inputs: &BTreeMap<String, String>
         let text = |value: Option<&toml::Value>| value.map_or("(none)".to_owned(), ToString::to_string);
         let (old, new) = (earlier.settings.get(key), node.settings.get(key));
         if old != new {
-            why.push(format!("setting {key} changed: {} -> {}", text(old), text(new)));
+            let (old, new) = (text(old), text(new));
+            why.push(match old.len() + new.len() > LONG {
+                true => format!("setting {key} changed"),
+                false => format!("setting {key} changed: {old} -> {new}"),
+            });
         }
     }
     match (&earlier.sql, &node.query) {

@@ -25,12 +25,18 @@ use super::graph::{Query, shown};
 use super::ledger::{RunRow, StageRow};
 use super::plan::{Item, Plan, State, stage_of};
 use super::store::{FORMAT, Home, Lock, StageRecord, files, hashes};
-use super::{catalog, clock, fingerprint, ledger, preflight};
+use super::{catalog, clock, fingerprint, ledger, names, preflight};
 use crate::progress::{Console, Progress, interrupted};
 use crate::stages::{self, Outcome, StageContext};
 
 /// Rows of a violated expectation that are shown.
 const SHOWN_ROWS: usize = 5;
+
+/// Bytes of a setting that are shown before its stage begins.
+const LONG: usize = 240;
+
+/// Failed stages that the last line names.
+const NAMED: usize = 5;
 
 /// How a plan is executed. Nothing here changes a result, but that another device rounds otherwise.
 #[derive(Debug, Clone)]
@@ -74,6 +80,8 @@ pub enum Fate {
     Skipped(String),
     /// The user stopped it.
     Interrupted,
+    /// The user stopped the run before its turn came.
+    NotStarted,
 }
 
 impl Fate {
@@ -85,6 +93,7 @@ impl Fate {
             Self::Failed(_) => "failed",
             Self::Skipped(_) => "skipped",
             Self::Interrupted => "interrupted",
+            Self::NotStarted => "not started",
         }
     }
 
@@ -123,7 +132,7 @@ pub struct Summary {
 impl Summary {
     /// True if the user stopped it.
     pub fn interrupted(&self) -> bool {
-        self.stages.iter().any(|s| s.fate == Fate::Interrupted)
+        self.stages.iter().any(|s| matches!(s.fate, Fate::Interrupted | Fate::NotStarted))
     }
 
     /// The stages that failed and why.
@@ -140,7 +149,7 @@ impl Summary {
 pub fn run(plan: &Plan, lock: &Lock, options: &Options, console: &Console) -> Result<Summary> {
     let home = lock.home();
     look_ahead(plan)?;
-    ledger::begin(home, plan)?;
+    names::begin(home, plan)?;
     let (began, started) = (Instant::now(), clock::now_us());
     let jobs = options.jobs.clamp(1, options.compute.threads.max(1));
     let share = options.share(jobs);
@@ -183,7 +192,7 @@ fn one(
     let broken = || broken.lock().unwrap_or_else(PoisonError::into_inner);
     let reason = blocked(plan, item, &broken());
     let (fate, record) = match reason {
-        _ if interrupted() => (Fate::Interrupted, None),
+        _ if interrupted() => (Fate::NotStarted, None),
         Some(why) => (Fate::Skipped(why), None),
         None if item.state == State::Cached => (Fate::Cached, item.record.clone()),
         None => {
@@ -216,7 +225,9 @@ fn look_ahead(plan: &Plan) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> = problems.iter().map(|(stage, why)| format!("stage `{stage}`: {why}")).collect();
+    // The runs of a matrix have the same problem, once each.
+    let lines: BTreeSet<String> = problems.iter().map(|(stage, why)| format!("stage `{stage}`: {why}")).collect();
+    let lines: Vec<String> = lines.into_iter().collect();
     bail!("nothing was started, because this SQL cannot run:\n{}", lines.join("\n"))
 }
 
@@ -253,7 +264,8 @@ fn announce(console: &Console, item: &Item, number: usize, total: usize, compute
         State::ToRun | State::Cached => "",
     };
     let head = format!("[{number}/{total}] {verb}{} ({}): {}", title(item), item.kind, item.why.join("; "));
-    let mut settings: Vec<String> = item.node.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    let settings = item.node.settings.iter().map(|(key, value)| format!("{key} = {}", brief(value)));
+    let mut settings: Vec<String> = settings.collect();
     if let Some(query) = &item.node.query {
         settings.insert(0, format!("sql = {}", if query.source == "text" { "(text)" } else { &query.source }));
         let extra = query.parameters.iter().filter(|(name, _)| !item.node.settings.contains_key(*name));
@@ -267,10 +279,20 @@ fn announce(console: &Console, item: &Item, number: usize, total: usize, compute
     console.line(&format!("\n{head}\n      {}", settings.join(", ")));
 }
 
+/// A setting's value, if it is not as long as a page.
+fn brief(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Array(items) if value.to_string().len() > LONG => format!("({} entries)", items.len()),
+        toml::Value::Table(table) if value.to_string().len() > LONG => format!("({} entries)", table.len()),
+        toml::Value::String(text) if text.len() > LONG => "(text)".to_owned(),
+        value => value.to_string(),
+    }
+}
+
 fn tell(console: &Console, item: &Item, fate: &Fate, seconds: f64) {
     let title = title(item);
     match fate {
-        Fate::Cached => {}
+        Fate::Cached | Fate::NotStarted => {}
         Fate::Done => console.line(&format!("      {title} done in {}", clock::duration(seconds))),
         Fate::Failed(why) => console.error(&format!("      {title} FAILED: {why}")),
         Fate::Skipped(why) => console.line(&format!("      {title} skipped: {why}")),
@@ -463,6 +485,7 @@ fn book(plan: &Plan, home: &Home, summary: &Summary, started: i64) -> Result<()>
         .iter()
         .map(|s| StageRow {
             stage: s.item.stage.clone(),
+            runs: ledger::joined(&s.item.runs),
             kind: s.item.kind.clone(),
             fingerprint: s.item.fingerprint.clone(),
             state: s.fate.as_str().to_owned(),
@@ -479,15 +502,23 @@ pub fn verdict(summary: &Summary) -> Result<()> {
     if summary.interrupted() {
         return Err(Error::Interrupted.into());
     }
-    let failed: Vec<String> = summary.failures().map(|(s, _)| s.item.stage.clone()).collect();
-    let skipped = summary.stages.iter().filter(|s| matches!(s.fate, Fate::Skipped(_))).count();
-    match (failed.is_empty(), skipped) {
-        (true, 0) => Ok(()),
-        (true, n) => bail!("{n} stages could not run: their inputs are not finished"),
-        (false, n) => bail!(
-            "{} failed{}; everything finished is kept, so after the cause is mended the same command goes on from here",
+    let mut failed: Vec<String> = summary.failures().map(|(s, _)| title(&s.item)).collect();
+    if failed.len() > NAMED {
+        let more = format!("and {} more", failed.len() - NAMED);
+        failed.splice(NAMED.., [more]);
+    }
+    let skipped = match summary.stages.iter().filter(|s| matches!(s.fate, Fate::Skipped(_))).count() {
+        0 => String::new(),
+        1 => "1 stage could not run, because an input is not finished".to_owned(),
+        n => format!("{n} stages could not run, because an input is not finished"),
+    };
+    match (failed.is_empty(), skipped.is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => bail!("{skipped}"),
+        (false, none) => bail!(
+            "{} failed{}{skipped}; everything finished is kept, so after the cause is mended the same command goes on from here",
             failed.join(", "),
-            if n > 0 { format!(" and {n} stages that need it were skipped") } else { String::new() }
+            if none { "" } else { ", and " }
         ),
     }
 }

@@ -129,7 +129,8 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[below] * (1.0 - part) + sorted[above] * part
 }
 
-/// The distribution of a count `of` trials at the rate `count / of`, as a table to look draws up in.
+/// The distribution of a count `of` trials at the rate `count / of`, as a table to look draws up in. Where all count or
+/// none, the rate is that of half a trial less or more: no count of trials says always or never.
 struct Binomial {
     of: u64,
     /// The count of the first entry.
@@ -145,26 +146,24 @@ impl Binomial {
     /// The terms follow from each other with `*` and `/` alone, outwards from the largest, so that every machine draws the
     /// same counts.
     fn new(count: u64, of: u64) -> Self {
-        let odds = count as f64 / (of - count) as f64;
-        // The term of k + 1 over that of k. `count` is the most likely count of the rate count / of.
+        let odds = (count as f64).max(0.5) / ((of - count) as f64).max(0.5);
+        // The term of k + 1 over that of k. `count` is the most likely count at these odds.
         let ratio = |k: u64| (of - k) as f64 / (k + 1) as f64 * odds;
         let (mut below, mut above) = (Vec::new(), Vec::new());
-        if count > 0 && count < of {
-            let mut term = 1.0;
-            for k in (0..count).rev() {
-                term /= ratio(k);
-                below.push(term);
-                if term < Self::LEAST {
-                    break;
-                }
+        let mut term = 1.0;
+        for k in (0..count).rev() {
+            term /= ratio(k);
+            below.push(term);
+            if term < Self::LEAST {
+                break;
             }
-            term = 1.0;
-            for k in count..of {
-                term *= ratio(k);
-                above.push(term);
-                if term < Self::LEAST {
-                    break;
-                }
+        }
+        term = 1.0;
+        for k in count..of {
+            term *= ratio(k);
+            above.push(term);
+            if term < Self::LEAST {
+                break;
             }
         }
         let first = count - below.len() as u64;
@@ -230,9 +229,12 @@ mod tests {
             let expected = rate * (1.0 - rate) / of as f64;
             assert!((variance / expected - 1.0).abs() < 0.01, "{count} of {of}: {variance}, not {expected}");
         }
-        for (count, of) in [(0, 5), (5, 5)] {
-            let binomial = Binomial::new(count, of);
-            assert_eq!([binomial.share(0.0), binomial.share(0.999)], [count as f64 / of as f64; 2]);
+        // Half a trial less or more than none and all: 1 of 11 and 10 of 11.
+        for (count, expected) in [(0, 5.0 / 11.0), (5, 5.0 - 5.0 / 11.0)] {
+            let binomial = Binomial::new(count, 5);
+            let mean =
+                (0..11_000).map(|i| binomial.share((f64::from(i) + 0.5) / 11_000.0) * 5.0).sum::<f64>() / 11_000.0;
+            assert!((mean - expected).abs() < 1e-3, "{count}: {mean}, not {expected}");
         }
     }
 

@@ -38,12 +38,14 @@ struct Axis {
 }
 
 impl Axis {
-    /// Covers every value, run and interval; shares always 0 to 1, bars always 0.
+    /// Covers every value, run and interval. Shares go from 0 to 1, or to a quarter where nothing is above that; bars always
+    /// from 0.
     fn of(answer: &Answer, from_zero: bool, height: f64) -> Self {
         let rows = answer.rows.iter().flat_map(|row| [row.low, row.high, row.worst, row.best, row.iqm]);
         let bounds = |(low, high): (f64, f64), value: f64| (low.min(value), high.max(value));
         let start = if from_zero { (0.0, 0.0) } else { (f64::INFINITY, f64::NEG_INFINITY) };
         let ticks = match answer.claim.unit {
+            Unit::Share if rows.clone().all(|value| value <= 0.25) => vec![0.0, 0.05, 0.1, 0.15, 0.2, 0.25],
             Unit::Share => vec![0.0, 0.25, 0.5, 0.75, 1.0],
             Unit::Number => {
                 let (low, high) = rows.fold(start, bounds);

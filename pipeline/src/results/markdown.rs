@@ -19,7 +19,7 @@ pub(super) fn page(request: &Request, answers: &[Answer], heatmaps: Option<&Heat
     }
     let verdicts = answers.iter().map(|answer| {
         let Claim { title, table, .. } = answer.claim;
-        vec![format!("[{}](#{table})", cell(title)), answer.verdict.as_str().to_owned()]
+        vec![format!("[{}](#{table})", cell(title)), answer.said().to_owned()]
     });
     page += &table(&["claim".to_owned(), "verdict".to_owned()], verdicts);
     for answer in answers {
@@ -32,11 +32,12 @@ pub(super) fn page(request: &Request, answers: &[Answer], heatmaps: Option<&Heat
 }
 
 fn section(answer: &Answer) -> String {
-    let Answer { claim, points, rows, verdict } = answer;
+    let Answer { claim, points, rows, .. } = answer;
     let mut text = format!("\n<a id=\"{}\"></a>\n\n## {}\n\n", claim.table, line(&claim.title));
-    let _ = writeln!(text, "The paper: {}\n", line(&claim.paper));
-    if !claim.measures.trim().is_empty() {
-        let _ = writeln!(text, "Measured: {}\n", line(&claim.measures));
+    for (head, words) in [("The paper", &claim.paper), ("Measured", &claim.measures), ("Asked", &claim.asks)] {
+        if !words.trim().is_empty() {
+            let _ = writeln!(text, "{head}: {}\n", line(words));
+        }
     }
     if rows.is_empty() {
         return text + "No run has a row of this: what it is about did not happen.\n";
@@ -46,12 +47,13 @@ fn section(answer: &Answer) -> String {
     }
     text += &pivot(claim, rows, distinct(points.iter().map(|point| &point.run)).len());
     text += &runs(claim, points);
-    let _ = writeln!(text, "\n**Verdict: {}.**", verdict.as_str());
-    match &claim.holds {
-        Some(sql) => {
-            let _ = writeln!(text, "Over the rows above, as the table `claim`:\n\n```sql\n{}\n```", sql.trim());
-        }
-        None => text += "No question is asked of the numbers.\n",
+    if let Some(sql) = &claim.holds {
+        let said = answer.said();
+        let _ = writeln!(
+            text,
+            "\n**Verdict: {said}.** Over the rows above, as the table `claim`:\n\n```sql\n{}\n```",
+            sql.trim()
+        );
     }
     text
 }
@@ -129,7 +131,9 @@ fn how(request: &Request, answers: &[Answer]) -> String {
     let runs: Vec<&str> = distinct(points().map(|point| point.run.as_str()));
     let mut text = "\n## How these numbers came about\n\n".to_owned();
     match runs[..] {
-        [""] => text += "- One run.\n",
+        [""] => {
+            let _ = writeln!(text, "- One run, of the seed {}.", request.seed);
+        }
         _ => {
             let _ = writeln!(text, "- {} runs: {}.", runs.len(), cell(&runs.join("; ")));
         }
@@ -138,7 +142,7 @@ fn how(request: &Request, answers: &[Answer]) -> String {
     rollouts.sort_unstable();
     if let (Some(least), Some(most)) = (rollouts.first(), rollouts.last()) {
         let range = if least == most { least.to_string() } else { format!("{least} to {most}") };
-        let _ = writeln!(text, "- Where a value is a share, a point of one run counts {range} rollouts.");
+        let _ = writeln!(text, "- Where a value is a share, a point of one run counts {range} cases.");
     }
     let command = match BUILT_IN.iter().any(|(name, _)| *name == request.pipeline) {
         true => format!("`playhouse run {}`", request.pipeline),
@@ -149,11 +153,11 @@ fn how(request: &Request, answers: &[Answer]) -> String {
         "- A value is the interquartile mean over runs: the mean of the middle half, where a run on the edge of that half \
          counts in part.\n\
          - In brackets is its 95% percentile interval of {RESAMPLES} bootstrap resamples (fixed seed): runs are drawn with \
-         replacement, and a drawn run's count is drawn again from the binomial distribution of its share. It has no width \
-         where every rollout or none counts, and three runs say little of how much runs differ: Wilson's intervals of each \
-         run, and the verdicts' `worst` and `worst_low`, are the careful figures.\n\
+         replacement, and a drawn run's count is drawn again from the binomial distribution of its share (where all count or \
+         none, of half a case less or more, since none of 300 is not never). A few runs say little of how much runs differ: \
+         Wilson's intervals of each run, and the verdicts' `worst` and `worst_low`, are the careful figures.\n\
          - `summary.parquet` and `points.parquet` beside this file hold the numbers.\n\
-         - The command: {command}. The same seeds give the same bytes.\n"
+         - The command: {command}, with the same `--set` if parameters were changed. The same seeds give the same bytes.\n"
     );
     text
 }

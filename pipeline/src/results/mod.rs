@@ -30,11 +30,12 @@ mod tables;
 mod tests;
 mod verdict;
 
-pub use verdict::{Verdict, check};
+pub use verdict::check;
 
 use aggregate::{Row, aggregate};
 use heatmaps::Heatmaps;
 use points::Point;
+use verdict::Verdict;
 
 /// One thing that a paper says, and how these runs answer it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -45,11 +46,15 @@ pub struct Claim {
     pub table: String,
     /// The heading.
     pub title: String,
-    /// What the paper says, in one sentence.
+    /// What the paper says, in one sentence; empty where it says nothing of this.
+    #[serde(default)]
     pub paper: String,
     /// How to read the numbers.
     #[serde(default)]
     pub measures: String,
+    /// What `holds` asks, in words.
+    #[serde(default)]
+    pub asks: String,
     /// How it is drawn.
     #[serde(default)]
     pub figure: Figure,
@@ -110,6 +115,8 @@ pub struct Request<'a> {
     pub title: &'a str,
     /// Paragraphs below it, in markdown.
     pub introduction: &'a str,
+    /// The seed, where there is only one run.
+    pub seed: u64,
     /// The claims and their tables' outputs, one of each run.
     pub claims: Vec<(&'a Claim, Vec<Output>)>,
     /// A stage of kind `evaluate` and its outputs, one of each run.
@@ -125,6 +132,11 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    /// The verdict in the words that fit the claim.
+    fn said(&self) -> &'static str {
+        self.verdict.of(!self.claim.paper.trim().is_empty())
+    }
+
     /// Whether there is something to draw, and it is to be drawn.
     fn has_figure(&self) -> bool {
         self.claim.figure != Figure::None && !self.rows.is_empty()
@@ -137,8 +149,8 @@ pub struct Written {
     pub points: usize,
     /// Rows of `summary.parquet`.
     pub rows: usize,
-    /// In the order of the claims.
-    pub verdicts: Vec<Verdict>,
+    /// What is said of each claim, in their order.
+    pub verdicts: Vec<&'static str>,
 }
 
 /// Writes `RESULTS.md`, `figures/`, `summary.parquet` and `points.parquet` into `dir`.
@@ -170,7 +182,7 @@ pub fn write(request: &Request, dir: &Path) -> Result<Written> {
     Ok(Written {
         points: answers.iter().map(|answer| answer.points.len()).sum(),
         rows: answers.iter().map(|answer| answer.rows.len()).sum(),
-        verdicts: answers.iter().map(|answer| answer.verdict).collect(),
+        verdicts: answers.iter().map(Answer::said).collect(),
     })
 }
 

@@ -55,7 +55,7 @@ fn claim(table: &str) -> Claim {
 fn page(dir: &Path, claims: Vec<(&Claim, Vec<Output>)>) -> Result<(String, Written)> {
     let out = dir.join("out");
     std::fs::create_dir_all(&out)?;
-    let request = Request { pipeline: "p", title: "T", introduction: "Words.", claims, evaluation: None };
+    let request = Request { pipeline: "p", title: "T", introduction: "Words.", seed: 7, claims, evaluation: None };
     let written = write(&request, &out)?;
     Ok((std::fs::read_to_string(out.join("RESULTS.md"))?, written))
 }
@@ -107,6 +107,7 @@ fn a_page_of_shares_and_curves() {
     let mut low = pads.clone();
     (low.table, low.title) = ("low".into(), "low".into());
     low.holds = Some("select worst > 0.9 from claim where series = 'aligned' and x = 'left'".into());
+    (low.paper, low.asks) = (String::new(), "Is it much?".into());
     low.figure = Figure::None;
     let runs = [stages(255), stages(240), stages(270)];
     let claims = vec![
@@ -115,19 +116,20 @@ fn a_page_of_shares_and_curves() {
         (&low, outputs(dir.path(), "low", &runs)),
     ];
     let (text, written) = page(dir.path(), claims.clone()).unwrap();
-    assert_eq!(written.verdicts, [Verdict::Reproduced, Verdict::NotDecided, Verdict::NotReproduced]);
+    assert_eq!(written.verdicts, ["reproduced", "figures only", "does not hold"]);
     assert_eq!((written.points, written.rows), (25, 13));
     for part in [
         "# T\n\nWords.\n\n| claim | verdict |\n| --- | --- |\n| [pads](#pads) | reproduced |",
-        "| [by\\_steps](#by_steps) | not decided |\n| [low](#low) | not reproduced |",
+        "| [by\\_steps](#by_steps) | figures only |\n| [low](#low) | does not hold |",
+        "## low\n\nAsked: Is it much?\n",
         "<a id=\"pads\"></a>\n\n## pads\n\nThe paper: It rises.",
         "![pads: share of rollouts by pad](figures/pads.svg)",
         "|  | left | right |\n| --- | --- | --- |\n| pre-trained | 6.7% [",
         "| seed=2 | aligned | left | 80.0% | 75.1% to 84.1% | 240 of 300 |",
         "| steps | tiny \\| \"t\" &lt;1> |\n| --- | --- |\n| 1 | 9.5 (one run) |",
-        "**Verdict: reproduced.**",
+        "**Verdict: reproduced.** Over the rows above",
         "- 3 runs: seed=1; seed=2; seed=3.",
-        "counts 300 rollouts",
+        "counts 300 cases",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
@@ -232,6 +234,6 @@ fn what_did_not_happen_is_said_and_decides_nothing() {
     let none = shares(&[("s", "a", 1, 2)]).slice(0, 0);
     let (text, written) =
         page(dir.path(), vec![(&misses, outputs(dir.path(), "misses", &[none.clone(), none]))]).unwrap();
-    assert_eq!((written.points, written.verdicts), (0, vec![Verdict::NotDecided]));
+    assert_eq!((written.points, written.verdicts), (0, vec!["not decided"]));
     assert!(text.contains("No run has a row of this") && !text.contains("misses.svg"), "{text}");
 }

@@ -18,20 +18,25 @@ const TABLE: &str = "claim";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// True.
-    Reproduced,
+    Holds,
     /// False.
-    NotReproduced,
-    /// Null, no row, or there is no SQL.
+    DoesNotHold,
+    /// Null, or no row: what it compares did not happen.
     NotDecided,
+    /// There is no SQL.
+    NotAsked,
 }
 
 impl Verdict {
-    /// As people read it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reproduced => "reproduced",
-            Self::NotReproduced => "not reproduced",
-            Self::NotDecided => "not decided",
+    /// As people read it: of what the paper says, or of what it does not say.
+    pub fn of(self, paper: bool) -> &'static str {
+        match (self, paper) {
+            (Self::Holds, true) => "reproduced",
+            (Self::Holds, false) => "holds",
+            (Self::DoesNotHold, true) => "not reproduced",
+            (Self::DoesNotHold, false) => "does not hold",
+            (Self::NotDecided, _) => "not decided",
+            (Self::NotAsked, _) => "figures only",
         }
     }
 }
@@ -48,7 +53,7 @@ pub fn check(claim: &Claim) -> Result<()> {
 
 /// Asks a claim's SQL.
 pub fn decide(claim: &Claim, rows: &[Row]) -> Result<Verdict> {
-    let Some(sql) = &claim.holds else { return Ok(Verdict::NotDecided) };
+    let Some(sql) = &claim.holds else { return Ok(Verdict::NotAsked) };
     let answer = || -> Result<Verdict> {
         let batches = session(rows)?.query(sql, &Params::new())?;
         boolean(&batches[0].schema())?;
@@ -59,8 +64,8 @@ pub fn decide(claim: &Claim, rows: &[Row]) -> Result<Verdict> {
             return Ok(Verdict::NotDecided);
         };
         Ok(match column.as_boolean_opt() {
-            Some(column) if column.is_valid(0) && column.value(0) => Verdict::Reproduced,
-            Some(column) if column.is_valid(0) => Verdict::NotReproduced,
+            Some(column) if column.is_valid(0) && column.value(0) => Verdict::Holds,
+            Some(column) if column.is_valid(0) => Verdict::DoesNotHold,
             _ => Verdict::NotDecided,
         })
     };

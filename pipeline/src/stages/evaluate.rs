@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::record::check_map;
 use super::rollout::{check_temperature, one};
 use super::{Outcome, Stage, StageContext, parse};
-use crate::env::{Perturbation, purpose_seed};
+use crate::env::{Perturbation, purpose_seed, start};
 use crate::evaluate::{Request, evaluate};
 
 /// Settings of `evaluate`.
@@ -37,17 +37,30 @@ fn three_hundred() -> u64 {
     300
 }
 
+/// Refuses what would turn nothing.
+fn check_perturbation(perturbation: Perturbation, map: &str) -> Result<()> {
+    let Perturbation { after, steps } = perturbation;
+    ensure!(steps > 0, "perturbation.steps is 0, which turns nothing; 10 steps turn the camera by 149 degrees");
+    let limit = start(map, 0)?.time_limit();
+    ensure!(after < limit, "perturbation.after is {after}, and no rollout on `{map}` takes more than {limit} steps");
+    Ok(())
+}
+
 impl Stage for Evaluate {
     const VERSION: u32 = 2;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
+        // Which of two bare numbers is which, nobody could tell.
+        let bare = matches!(table.get("perturbation"), Some(toml::Value::Array(_)));
+        ensure!(!bare, "stage `{stage}`: perturbation is a table, as in {{ after = 20, steps = 10 }}");
         let evaluate: Evaluate = parse(stage, table)?;
         check_map(stage, &evaluate.map)?;
         check_temperature(stage, evaluate.temperature)?;
         ensure!(!evaluate.policies.is_empty(), "stage `{stage}`: policies is empty; name the stages to evaluate");
         ensure!(evaluate.episodes > 0, "stage `{stage}`: episodes is 0; 300 give intervals of about 5 points");
-        let nothing = evaluate.perturbation.is_some_and(|p| p.steps == 0);
-        ensure!(!nothing, "stage `{stage}`: perturbation.steps is 0; 10 turn the camera by 149 degrees");
+        if let Some(perturbation) = evaluate.perturbation {
+            check_perturbation(perturbation, &evaluate.map).with_context(|| format!("stage `{stage}`"))?;
+        }
         for (place, policy) in evaluate.policies.iter().enumerate() {
             let twice = evaluate.policies[..place].contains(policy);
             ensure!(!twice, "stage `{stage}`: policies names `{policy}` twice");
@@ -76,6 +89,10 @@ impl Stage for Evaluate {
             compute: ctx.compute,
         };
         let evaluation = evaluate(&request, ctx.dir, ctx.progress)?;
+        if let Some(Perturbation { after, .. }) = self.perturbation {
+            let turned = evaluation.rows.iter().any(|row| row.num_steps > after);
+            ensure!(turned, "no rollout took more than {after} steps, so none was turned; lower perturbation.after");
+        }
         evaluation.write(ctx.dir)?;
         let rows = [("evaluation".to_owned(), evaluation.rows.len() as u64)].into();
         Ok(Outcome { rows, figures: evaluation.summary().figures() })

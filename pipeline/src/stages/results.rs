@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Outcome, Stage, StageContext, parse};
 use crate::engine::chain;
 use crate::engine::plan::OF_RUN;
-use crate::results::{self, Claim, Output, Request, Verdict};
+use crate::results::{self, Claim, Output, Request};
 
 /// Settings as they are written; claims are read one by one, so that an error says in which it is.
 #[derive(Debug, Deserialize)]
@@ -44,7 +44,7 @@ struct HeatmapsOf {
 }
 
 impl Stage for ResultsStage {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn parse(stage: &str, table: &toml::Table) -> Result<Self> {
         let Written { title, introduction, claims: written, heatmaps } = parse(stage, table)?;
@@ -82,18 +82,21 @@ impl Stage for ResultsStage {
             pipeline: ctx.pipeline,
             title: &self.title,
             introduction: &self.introduction,
+            seed: ctx.seed,
             claims: self.claims.iter().map(|claim| (claim, outputs(ctx.inputs, &claim.table))).collect(),
             evaluation: evaluation.map(|stage| (stage, outputs(ctx.inputs, stage))),
         };
         let written = results::write(&request, ctx.dir)?;
-        let count = |verdict| written.verdicts.iter().filter(|v| **v == verdict).count() as f64;
-        let verdicts = [Verdict::Reproduced, Verdict::NotReproduced, Verdict::NotDecided];
+        let mut verdicts: BTreeMap<String, f64> = BTreeMap::new();
+        for said in written.verdicts {
+            *verdicts.entry(said.to_owned()).or_default() += 1.0;
+        }
         Ok(Outcome {
             rows: BTreeMap::from([
                 ("points".to_owned(), written.points as u64),
                 ("summary".to_owned(), written.rows as u64),
             ]),
-            figures: verdicts.map(|verdict| (verdict.as_str().to_owned(), count(verdict))).into(),
+            figures: verdicts,
         })
     }
 }

@@ -29,8 +29,27 @@ pub fn split<T: DeserializeOwned, U: DeserializeOwned>(stage: &str, table: &toml
 fn typed<T: DeserializeOwned>(stage: &str, table: toml::Table) -> Result<T> {
     match T::deserialize(toml::Value::Table(table)) {
         Ok(settings) => Ok(settings),
-        Err(error) => bail!("stage `{stage}`: settings: {}", error.to_string().trim().replace('\n', " ")),
+        Err(error) => bail!("stage `{stage}`: settings: {}", plain(error.to_string().trim())),
     }
+}
+
+/// A message about a value without the names that its type has in the source.
+fn plain(message: &str) -> String {
+    let message = message.replace('\n', " ");
+    let Some((said, expected)) = message.split_once(", expected ") else { return message };
+    let (expected, place) = expected
+        .split_once(" in `")
+        .map_or((expected, String::new()), |(expected, key)| (expected, format!(" in `{key}")));
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "an array",
+        "a boolean" => "true or false",
+        name if name.starts_with("struct ") || name == "a map" => "a table, as in { name = value }",
+        other => other,
+    };
+    format!("{said}, expected {expected}{place}")
 }
 
 fn unknown_keys(stage: &str, table: &toml::Table, known: &[&[&str]]) -> Result<()> {
@@ -144,7 +163,10 @@ mod tests {
     #[test]
     fn a_wrong_type_names_stage_and_key() {
         let error = parse::<Own>("play", &table("episodes = 'many'")).unwrap_err().to_string();
-        assert!(error.contains("stage `play`") && error.contains("episodes") && error.contains("u32"), "{error}");
+        assert!(
+            error.contains("stage `play`") && error.contains("expected a whole number, not negative in `episodes`"),
+            "{error}"
+        );
         let error = parse::<Own>("play", &table("")).unwrap_err().to_string();
         assert!(error.contains("missing field `episodes`"), "{error}");
     }

@@ -283,6 +283,11 @@ impl Driver for Gpu {
         self.name.clone()
     }
 
+    fn free_memory(&self) -> Option<usize> {
+        self.enter();
+        Some(must("asking for free memory", result::mem_get_info()).0)
+    }
+
     fn allocate(&mut self, bytes: &[usize]) -> Vec<Pointer> {
         self.enter();
         let mut total = 0;

@@ -17,6 +17,9 @@ impl Driver for Notes {
     fn name(&self) -> String {
         "notes".to_owned()
     }
+    fn free_memory(&self) -> Option<usize> {
+        None
+    }
     fn allocate(&mut self, bytes: &[usize]) -> Vec<Pointer> {
         bytes.iter().map(|_| 4096).collect()
     }

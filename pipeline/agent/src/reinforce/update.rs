@@ -11,7 +11,7 @@ use playhouse_kernels::{Backend, Bytes, Kind, Tensor};
 
 use super::windows::{Segment, learnt, pack, seen};
 use crate::config::ModelConfig;
-use crate::encoder::{self, CHUNK, EncoderActs, EncoderScratch, gemm};
+use crate::encoder::{self, EncoderActs, EncoderScratch, gemm};
 use crate::learner::Learner;
 use crate::model::Model;
 use crate::rollout::Trajectory;
@@ -68,7 +68,7 @@ impl Update {
     pub fn plan(b: &mut dyn Backend, config: &ModelConfig, windows: usize, freeze_encoder: bool) -> Self {
         let (rows, d) = (windows * config.context, config.width);
         // Frames are encoded here only by a learning encoder or another reference's.
-        let chunk = if freeze_encoder { CHUNK.min(8) } else { CHUNK };
+        let chunk = if freeze_encoder { 8 } else { b.capacity().images.min(rows) };
         let mut activation = |len| b.alloc(len, Kind::Activation);
         let (frames, d_frames) = (activation(rows * d), activation(rows * d));
         let (d_hidden, d_x) = (activation(rows * d), activation(rows * d));

@@ -94,7 +94,7 @@ pub struct CopyArgs {
     pub source: String,
     /// A folder or s3://bucket/prefix: empty, or an unfinished copy
     pub target: PathBuf,
-    /// Take the stage from this pipeline [default: the one that ran last]
+    /// Take the stage from this pipeline, or this run of its matrix, as paper@seed=22 [default: what ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
 }
@@ -133,7 +133,7 @@ pub struct TranscodeArgs {
     /// Quality of JPEG, 1 to 100 [default: 90]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub quality: Option<u8>,
-    /// Take the stage from this pipeline [default: the one that ran last]
+    /// Take the stage from this pipeline, or this run of its matrix, as paper@seed=22 [default: what ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
 }
@@ -157,7 +157,7 @@ pub struct StatsArgs {
     /// A dataset folder, s3://bucket/prefix, or a stage whose output is one
     #[arg(required_unless_present_any = ["codes", "keys"])]
     pub dataset: Option<String>,
-    /// Take the stage from this pipeline [default: the one that ran last]
+    /// Take the stage from this pipeline, or this run of its matrix, as paper@seed=22 [default: what ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
     /// Print as JSON
@@ -221,7 +221,7 @@ Exit status 1 if something is wrong and was not repaired.")]
 pub struct VerifyArgs {
     /// A dataset folder, s3://bucket/prefix, or a stage whose output is one
     pub dataset: String,
-    /// Take the stage from this pipeline [default: the one that ran last]
+    /// Take the stage from this pipeline, or this run of its matrix, as paper@seed=22 [default: what ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
     /// Remove what no episode belongs to: leftovers of a crash
@@ -249,7 +249,7 @@ pub struct PlayArgs {
     /// The page to write [default: episode-<EPISODE>.html]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Take the stage from this pipeline [default: the one that ran last]
+    /// Take the stage from this pipeline, or this run of its matrix, as paper@seed=22 [default: what ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
 }

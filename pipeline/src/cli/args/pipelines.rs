@@ -55,7 +55,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub cluster: Option<String>,
     /// Stages to run at once, each with its share of the threads; a matrix is through sooner, and the results are the same
-    #[arg(long, default_value = "1", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value = "1", value_name = "N", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
     pub jobs: u16,
 }
 
@@ -75,10 +75,14 @@ pub enum DeviceArg {
 #[command(after_help = "\
 Examples:
   playhouse definitions
-  playhouse definitions jumppad > mine.toml")]
+  playhouse definitions jumppad > mine.toml
+  playhouse definitions --kinds     how one is written: every kind of stage and its settings")]
 pub struct DefinitionsArgs {
     /// The pipeline to show
     pub name: Option<String>,
+    /// How a definition is written, with every kind of stage and its settings
+    #[arg(long, conflicts_with = "name")]
+    pub kinds: bool,
 }
 
 /// `playhouse clean`
@@ -116,7 +120,7 @@ pub struct EvaluateArgs {
     /// Divides the logits: 1 plays as trained, lower is more decided, 0 takes the most probable actions
     #[arg(long, default_value_t = 1.0)]
     pub temperature: f32,
-    /// Take the stage from this pipeline [default: the one that ran last]
+    /// Take the stage from this pipeline, or this run of its matrix, as paper@seed=22 [default: what ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
     /// What plays; as for `run`

@@ -25,6 +25,7 @@ Examples:
   playhouse sql                                    a prompt; \\? there lists its commands
   playhouse sql \"select outcome, count(*) from play.episodes group by 1 order by 2 desc\"
   playhouse sql \"select stage, max(step) from metrics group by stage\"
+  playhouse sql --pipeline paper@seed=22 \"select * from evaluate.summary\"    of a matrix, one run
   playhouse sql --dataset human/ \"select * from episodes where num_steps > $n\" --param n=1000
   playhouse sql --dataset a=one/ --dataset b=two/ \"select count(*) from a.steps, b.steps\"
   playhouse sql --dataset human/ --images out/ \"select * from frames where episode_id = 7\"
@@ -65,7 +66,7 @@ pub struct SqlArgs {
     /// A dataset folder or s3://bucket/prefix: its tables by their own names, or under NAME; repeat for more
     #[arg(long, value_name = "[NAME=]DATASET")]
     pub dataset: Vec<String>,
-    /// Take stage outputs from this pipeline [default: the one that ran last]
+    /// Take stage outputs from this pipeline, or this run of its matrix, as paper@seed=22 [default: what ran last]
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
     /// Let the executors of this scheduler run the statements (see `playhouse cluster`)

@@ -25,6 +25,7 @@ mod scan_line;
 mod script;
 mod shell;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ use playhouse_queries::{Session, SessionOptions};
 
 use super::args::SqlArgs;
 use super::{Context, cluster};
+use crate::engine::names::{self, Names};
 use crate::engine::{Error, catalog, ledger};
 use crate::progress::interrupted;
 use arguments::{Source, resolve};
@@ -58,7 +60,7 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
         watch: line.watch(),
         cluster,
     })?;
-    let mut roots = register_home(context, &session, pipeline.as_deref())?;
+    let (mut roots, unfinished) = register_home(context, &session, pipeline.as_deref())?;
     for (name, folder) in question.datasets {
         session.register_dataset(&name, &folder)?;
         roots.push(folder);
@@ -101,7 +103,23 @@ pub(super) fn sql(context: &mut Context, args: SqlArgs) -> Result<()> {
             Err(error) => Err(error.context(why)),
         };
     }
-    answered
+    answered.map_err(|error| {
+        let stage = match error.downcast_ref() {
+            Some(playhouse_queries::Error::UnknownTable { name, .. }) => stage_of(name).to_owned(),
+            _ => return error,
+        };
+        match unfinished.contains(&stage) {
+            true => error.context(format!(
+                "stage `{stage}` is not finished; the command that runs its pipeline goes on with it"
+            )),
+            false => error,
+        }
+    })
+}
+
+/// The stage whose table a name means.
+fn stage_of(table: &str) -> &str {
+    table.split('.').next().unwrap_or(table).trim_matches('"')
 }
 
 /// Why there are no tables.
@@ -114,17 +132,22 @@ fn nothing_here(home: &Path) -> String {
     )
 }
 
-/// Registers every stage's output and the books, and returns the folders of datasets. An output that cannot be read is
-/// named and left out: it must not keep the others from being asked.
-fn register_home(context: &Context, session: &Session, pipeline: Option<&str>) -> Result<Vec<PathBuf>> {
+/// Registers every stage's output and the books, and returns the folders of datasets and the stages that are not finished.
+/// An output that cannot be read is named and left out: it must not keep the others from being asked.
+fn register_home(
+    context: &Context,
+    session: &Session,
+    pipeline: Option<&str>,
+) -> Result<(Vec<PathBuf>, BTreeSet<String>)> {
     if !context.home.root().is_dir() {
-        return Ok(Vec::new());
+        return Ok(Default::default());
     }
-    let outputs = ledger::current(&context.home, pipeline);
+    let Names { outputs, unfinished, note } = names::current(&context.home, pipeline)?;
     if let Some(name) = pipeline.filter(|_| outputs.is_empty()) {
         let home = context.home.root().display();
         return Err(Error::Usage(format!("--pipeline {name}: no finished output of it in {home}")).into());
     }
+    context.tell(note);
     for (stage, (dir, _)) in &outputs {
         if let Err(error) = catalog::register(session, stage, dir) {
             context.console.line(&format!("playhouse: left out: {error:#}"));
@@ -138,5 +161,6 @@ fn register_home(context: &Context, session: &Session, pipeline: Option<&str>) -
     let metrics = ledger::metrics(&context.home)?;
     session.register_batches(None, "metrics", or_empty(metrics, ledger::metrics_schema()))?;
     session.register_batches(None, "checkpoints", vec![ledger::checkpoints(&context.home)?])?;
-    Ok(outputs.into_values().map(|(dir, _)| dir.join("data")).filter(|data| data.is_dir()).collect())
+    let roots = outputs.into_values().map(|(dir, _)| dir.join("data")).filter(|data| data.is_dir()).collect();
+    Ok((roots, unfinished))
 }

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Everything that only a GPU can tell, in one command: is every kernel right there, how fast is each beside PyTorch, do whole training
+# steps of the paper's model agree with PyTorch and how long do they take, and does `jumppad` train on it, end to end.
+#
+# usage: tests/gpu/run.sh FOLDER [LABORATORY [PLAYHOUSE]]
+#
+# FOLDER gets a log and the figures of every part, and summary.txt. The programs default to target/release/{laboratory,playhouse}; neither
+# needs Rust where it runs, only the driver, NVRTC and cuBLASLt. Parts whose needs are absent (PyTorch 2.11, compute-sanitizer, playhouse)
+# are skipped and listed as such; one that fails does not keep the others from running. Exit status 1 if any failed.
+set -uo pipefail
+
+folder="${1:?usage: tests/gpu/run.sh FOLDER [LABORATORY [PLAYHOUSE]]}"
+here="$(cd "$(dirname "$0")" && pwd)"
+laboratory="$(realpath "${2:-$here/../../target/release/laboratory}")"
+playhouse="$(realpath -m "${3:-$here/../../target/release/playhouse}")"
+mkdir -p "$folder" && cd "$folder" || exit 1
+failed=0
+
+line() { printf '%-34s %s\n' "$1" "$2" | tee -a summary.txt; }
+
+# part NAME COMMAND...: runs it into NAME.log.
+part() {
+  local name="$1" since=$SECONDS; shift
+  if "$@" > "$name.log" 2>&1; then line "$name" "done in $((SECONDS - since)) s"
+  else line "$name" "FAILED after $((SECONDS - since)) s: see $name.log"; failed=1; fi
+}
+
+has_torch() { python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; }
+
+date -u '+%F %H:%M UTC' > summary.txt
+if ! nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader > gpu.txt 2>&1; then
+  line "gpu" "nvidia-smi finds none"
+  exit 1
+fi
+line "gpu" "$(head -1 gpu.txt)"
+capability="$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)"
+
+part check "$laboratory" check --usage "sm_$capability" --json check.json
+if command -v compute-sanitizer > /dev/null; then part sanitize "$laboratory" sanitize
+else line sanitize "skipped: no compute-sanitizer on PATH"; fi
+part time "$laboratory" time --json times.json
+part step "$laboratory" step step
+if has_torch; then
+  part time-pytorch python3 "$here/pytorch.py" times.json --json times-pytorch.json
+  part step-pytorch python3 "$here/step.py" step --json step-pytorch.json
+else
+  line "time-pytorch, step-pytorch" "skipped: no PyTorch with CUDA"
+fi
+# Weights and noise are made again in a second; the figures stay.
+rm -f step/*.u8 step/*.safetensors
+if [ -x "$playhouse" ]; then
+  part doctor "$playhouse" doctor
+  part jumppad "$playhouse" run jumppad --device cuda
+  part jumppad-small-model "$playhouse" --home small run jumppad --set model=small --device cuda
+else
+  line "jumppad" "skipped: no $playhouse"
+fi
+exit "$failed"
