@@ -3,8 +3,8 @@
 use super::house::House;
 
 /// Three runs that share a stage; the second fails at the end.
-const RUNS: &str = r#"
-name = "runs"
+const SEEDS: &str = r#"
+name = "seeds"
 [parameters]
 seed = 1
 [matrix]
@@ -30,27 +30,27 @@ sql = "select n from picky"
 #[test]
 fn tables_are_of_one_run_which_is_said() {
     let house = House::new();
-    house.write("runs.toml", RUNS);
-    house.fails(1, &["run", "runs.toml"], &["picky [seed=8] failed, and 1 stage could not run"]);
+    house.write("seeds.toml", SEEDS);
+    house.fails(1, &["run", "seeds.toml"], &["picky [seed=8] failed, and 1 stage could not run"]);
 
     let asked = house.ok(&["sql", "select seed from own", "--format", "csv"]);
     assert_eq!(asked.out, "seed\n7\n", "the first of the matrix");
-    let said = "`runs` ran 3 times; its stages' names mean the run seed=7 (another: --pipeline 'runs@seed=8')";
+    let said = "`seeds` ran 3 times; its stages' names mean the run seed=7 (another: --pipeline 'seeds@seed=8')";
     assert!(asked.err.contains(said), "{}", asked.err);
-    let of = |run: &str, sql: &str| house.ok(&["sql", sql, "--format", "csv", "--pipeline", &format!("runs@{run}")]);
+    let of = |run: &str, sql: &str| house.ok(&["sql", sql, "--format", "csv", "--pipeline", &format!("seeds@{run}")]);
     let nine = of("seed=9", "select seed from own");
     assert_eq!((nine.out.as_str(), nine.err.as_str()), ("seed\n9\n", ""));
     assert_eq!(of("seed=8", "select one from shared").out, "one\n1\n", "what all runs share");
 
     // The neighbours' tables do not stand in for what this run has not finished.
-    let missing = ["sql", "select n from picky", "--pipeline", "runs@seed=8"];
+    let missing = ["sql", "select n from picky", "--pipeline", "seeds@seed=8"];
     house.fails(1, &missing, &["stage `picky` is not finished", "no table named picky"]);
-    let unknown = ["sql", "select 1", "--pipeline", "runs@seed=18"];
-    house.fails(2, &unknown, &["`runs` has no run `seed=18`", "did you mean `seed=8`?"]);
+    let unknown = ["sql", "select 1", "--pipeline", "seeds@seed=18"];
+    house.fails(2, &unknown, &["`seeds` has no run `seed=18`", "did you mean `seed=8`?"]);
 
     let rows = house.rows("select stage, run, state from run_stages where state <> 'done' order by stage, run");
     let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
-    let row = |stage: &str, state: &str| format!(r#"{{"stage":"{stage}","run":"seed=8","state":"{state}"}}"#);
+    let row = |stage: &str, state: &str| format!(r#"{{"run":"seed=8","stage":"{stage}","state":"{state}"}}"#);
     assert_eq!(rows, [row("after", "skipped"), row("picky", "failed")]);
     let shared = house.rows("select run from run_stages where stage = 'shared'");
     assert_eq!(shared[0]["run"], "seed=7; seed=8; seed=9");
@@ -59,26 +59,25 @@ fn tables_are_of_one_run_which_is_said() {
 #[test]
 fn another_runs_output_is_no_earlier_one() {
     let house = House::new();
-    house.write("runs.toml", RUNS);
-    house.fails(1, &["run", "runs.toml"], &["picky [seed=8] failed"]);
+    house.write("seeds.toml", SEEDS);
+    house.fails(1, &["run", "seeds.toml"], &["picky [seed=8] failed"]);
     let reasons = |plan: &str| -> Vec<String> {
         let json: serde_json::Value = serde_json::from_str(plan).unwrap();
         let stages = json["stages"].as_array().unwrap().iter().filter(|stage| stage["state"] == "to_run");
         stages.map(|stage| format!("{} {} {}", stage["stage"], stage["runs"], stage["why"])).collect()
     };
-    let plan = || reasons(&house.ok(&["plan", "runs.toml", "--json"]).out);
-    // What failed left a folder without an output.
-    let after = r#""after" ["seed=8"] ["new"]"#;
-    assert!(plan().contains(&after.to_owned()), "{:?}", plan());
-    house.write("runs.toml", &RUNS.replace("select n from picky", "select n + 1 as n from picky"));
+    let plan = || reasons(&house.ok(&["plan", "seeds.toml", "--json"]).out);
+    let new = |stage: &str| format!(r#""{stage}" ["seed=8"] ["new"]"#);
+    assert_eq!(plan(), [new("picky"), new("after")]);
+    house.write("seeds.toml", &SEEDS.replace("select n from picky", "select n + 1 as n from picky"));
     let changed = |seed: u32| format!(r#""after" ["seed={seed}"] ["SQL changed"]"#);
-    assert_eq!(plan(), [&changed(7), after, &changed(9)]);
+    assert_eq!(plan(), [changed(7), new("picky"), new("after"), changed(9)]);
 }
 
 #[test]
 fn a_mistake_of_all_runs_is_said_once() {
     let house = House::new();
-    house.write("runs.toml", &RUNS.replace("select n from picky", "select m from picky"));
-    let ran = house.fails(1, &["run", "runs.toml"], &["nothing was started, because this SQL cannot run"]);
+    house.write("seeds.toml", &SEEDS.replace("select n from picky", "select m from picky"));
+    let ran = house.fails(1, &["run", "seeds.toml"], &["nothing was started, because this SQL cannot run"]);
     assert_eq!(ran.err.matches("stage `after`").count(), 1, "{}", ran.err);
 }
