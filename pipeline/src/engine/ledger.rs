@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use anyhow::{Context, Result, anyhow};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -188,8 +188,8 @@ pub fn runs(home: &Home) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
         let path = folder.join("runs.parquet");
         // A run that is still going has no lines yet.
         if path.exists() {
-            runs.extend(read(&path)?);
-            stages.extend(read(&folder.join("run_stages.parquet"))?);
+            runs.extend(read_as(&path, &runs_schema())?);
+            stages.extend(read_as(&folder.join("run_stages.parquet"), &stages_schema())?);
         }
     }
     Ok((runs, stages))
@@ -254,6 +254,20 @@ fn write(path: &Path, batch: RecordBatch) -> Result<()> {
     Ok(write_atomically(path, &bytes)?)
 }
 
+/// Reads a table by the names of its columns. One that may be null was not there yet when an older version wrote it.
+fn read_as(path: &Path, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    let known = |batch: RecordBatch| -> Result<RecordBatch> {
+        let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+            Some(column) => Ok(Arc::clone(column)),
+            None if field.is_nullable() => Ok(new_null_array(field.data_type(), batch.num_rows())),
+            None => Err(anyhow!("{} has no column `{}`; delete it", path.display(), field.name())),
+        };
+        let columns = schema.fields().iter().map(column).collect::<Result<_>>()?;
+        RecordBatch::try_new(Arc::clone(schema), columns).with_context(|| path.display().to_string())
+    };
+    read(path)?.into_iter().map(known).collect()
+}
+
 fn read(path: &Path) -> Result<Vec<RecordBatch>> {
     let open = || -> Result<Vec<RecordBatch>> {
         let file = std::fs::File::open(path)?;
@@ -300,6 +314,14 @@ mod tests {
         assert_eq!((rows(&runs), rows(&stages)), (2, 3));
         assert_eq!(runs[0].schema(), runs_schema());
         assert_eq!(stages[0].schema(), stages_schema());
+        // An older version wrote no column `run`.
+        let path = folder.path().join("runs/2/run_stages.parquet");
+        let mut old = read(&path).unwrap().remove(0);
+        old.remove_column(stages_schema().index_of("run").unwrap());
+        write(&path, old).unwrap();
+        let (_, again) = super::runs(&home).unwrap();
+        assert_eq!(again[1].schema(), stages_schema());
+        assert_eq!(again[1].column_by_name("run").unwrap().null_count(), 1);
         assert_eq!(checkpoints(&home).unwrap().num_rows(), 0);
         assert_eq!(metrics(&home).unwrap().len(), 0);
     }
