@@ -297,6 +297,9 @@ fn ctrl_c_stops_and_the_same_command_goes_on() {
     let ran = Ran::of(run.wait_with_output().unwrap());
     assert_eq!(ran.status, 130, "{}", ran.err);
     assert!(ran.err.contains("the same command goes on from the last checkpoint"), "{}", ran.err);
+    let states = house.rows("select stage, state from run_stages order by stage");
+    let states: Vec<&str> = states.iter().map(|row| row["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["not started", "interrupted", "not started"]);
     assert!(house.ok(&["plan", "long.toml"]).out.contains("resumes"));
     house.ok(&["run", "long.toml"]);
     assert_eq!(house.record("small", "play")["rows"]["episodes"], 400);

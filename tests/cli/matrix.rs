@@ -35,7 +35,7 @@ fn tables_are_of_one_run_which_is_said() {
 
     let asked = house.ok(&["sql", "select seed from own", "--format", "csv"]);
     assert_eq!(asked.out, "seed\n7\n", "the first of the matrix");
-    let said = "`seeds` ran 3 times; its stages' names mean the run seed=7 (another: --pipeline 'seeds@seed=8')";
+    let said = "`seeds` has 3 runs; its stages' names mean seed=7 (another: --pipeline 'seeds@seed=8')";
     assert!(asked.err.contains(said), "{}", asked.err);
     let of = |run: &str, sql: &str| house.ok(&["sql", sql, "--format", "csv", "--pipeline", &format!("seeds@{run}")]);
     let nine = of("seed=9", "select seed from own");
@@ -54,6 +54,20 @@ fn tables_are_of_one_run_which_is_said() {
     assert_eq!(rows, [row("after", "skipped"), row("picky", "failed")]);
     let shared = house.rows("select run from run_stages where stage = 'shared'");
     assert_eq!(shared[0]["run"], "seed=7; seed=8; seed=9");
+}
+
+#[test]
+fn a_part_of_one_run_leaves_the_rest_its_names() {
+    let house = House::new();
+    house.write("seeds.toml", SEEDS);
+    house.fails(1, &["run", "seeds.toml"], &["picky [seed=8] failed"]);
+    house.ok(&["run", "seeds.toml", "--set", "seed=9", "--select", "own"]);
+    let asked = house.ok(&["sql", "select seed, n from own, after", "--format", "csv"]);
+    assert_eq!((asked.out.as_str(), asked.err.as_str()), ("seed,n\n9,1\n", ""), "all of the run that was asked for");
+    house.ok(&["run", "seeds.toml", "--set", "seed=8", "--select", "own"]);
+    house.fails(1, &["sql", "select n from after"], &["stage `after` is not finished"]);
+    // What has no name now was not replaced either.
+    assert!(house.ok(&["clean", "--dry-run"]).out.contains("2 outputs"));
 }
 
 #[test]

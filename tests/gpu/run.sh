@@ -11,8 +11,12 @@ set -uo pipefail
 
 folder="${1:?usage: tests/gpu/run.sh FOLDER [LABORATORY [PLAYHOUSE]]}"
 here="$(cd "$(dirname "$0")" && pwd)"
-laboratory="$(realpath "${2:-$here/../../target/release/laboratory}")"
+laboratory="$(realpath -m "${2:-$here/../../target/release/laboratory}")"
 playhouse="$(realpath -m "${3:-$here/../../target/release/playhouse}")"
+if [ ! -x "$laboratory" ]; then
+  echo "run.sh: no program $laboratory; build it with: cargo build --release -p playhouse-laboratory" >&2
+  exit 1
+fi
 mkdir -p "$folder" && cd "$folder" || exit 1
 failed=0
 

@@ -2,6 +2,7 @@
 //!
 //! A program of its own, without the query engines, so that it can be carried to a machine that has a GPU, a driver, NVRTC and cuBLASLt
 //! and nothing else. Without a GPU it checks the same cases on the emulated device.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod check;
 mod sanitize;

@@ -189,3 +189,36 @@ impl Observer for Clock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_leave_what_a_peer_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        let steps = StepArgs {
+            folder: folder.path().to_owned(),
+            device: On::Cpu,
+            preset: "tiny".into(),
+            sequences: 2,
+            steps: 4,
+        };
+        assert!(steps.run().unwrap());
+        let length = |name: &str| std::fs::metadata(place(name)).unwrap().len();
+        assert_eq!([length("frames.u8"), length("actions.u8")], [2 * 32 * 64 * 64 * 3, 2 * 32 * 16]);
+        let bytes = std::fs::read(place("step.json")).unwrap();
+        let results: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let numbers = |name: &str| -> Vec<f64> {
+            results[name].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+        };
+        // Noise cannot be told apart yet: twelve buttons and four sticks of eleven buckets by chance.
+        let (losses, chance) = (numbers("losses"), 12.0 * 2f64.ln() + 4.0 * 11f64.ln());
+        assert!((losses[0] - chance).abs() < 1.0 && losses[3] < losses[0], "{losses:?}, {chance} by chance");
+        assert_eq!((losses.len(), numbers("seconds").len()), (4, 3));
+        // A second call begins anew.
+        assert!(steps.run().unwrap());
+        assert!(!place("training").exists() && place("initial.safetensors").exists());
+    }
+}

@@ -43,7 +43,7 @@ pub(super) fn clean(context: &mut Context, args: &CleanArgs) -> Result<()> {
         for stage in folders(&pipeline) {
             let text = |path: &Path| path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
             for dir in folders(&stage) {
-                let used = latest.output(&text(&stage), &text(&dir)).is_some();
+                let used = latest.uses(&text(&stage), &text(&dir));
                 if used || home.content(&dir)? == Content::Nothing {
                     continue;
                 }

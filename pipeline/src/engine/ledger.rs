@@ -47,7 +47,7 @@ pub struct StageRow {
     pub kind: String,
     /// Fingerprint.
     pub fingerprint: String,
-    /// `cached`, `done`, `failed`, `skipped` or `interrupted`.
+    /// `cached`, `done`, `failed`, `skipped`, `interrupted` or `not started`.
     pub state: String,
     /// Wall time in this run.
     pub seconds: f64,

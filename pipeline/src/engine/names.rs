@@ -31,6 +31,10 @@ pub struct Latest {
     pub runs: Vec<String>,
     /// By stage.
     pub stages: BTreeMap<String, Vec<Named>>,
+    /// Fingerprints that names meant before a run that did not select their stage: no name means them now, and nobody has replaced
+    /// them.
+    #[serde(default)]
+    pub kept: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One output of a stage.
@@ -46,6 +50,11 @@ impl Latest {
     /// The output of this fingerprint, if a name means it.
     pub fn output(&self, stage: &str, fingerprint: &str) -> Option<&Named> {
         self.stages.get(stage)?.iter().find(|named| named.fingerprint == fingerprint)
+    }
+
+    /// True for outputs that `clean` leaves: those with a name, and those that no run has replaced.
+    pub fn uses(&self, stage: &str, fingerprint: &str) -> bool {
+        self.output(stage, fingerprint).is_some() || self.kept.get(stage).is_some_and(|kept| kept.contains(fingerprint))
     }
 }
 
@@ -64,14 +73,17 @@ pub struct Names {
 /// run finished still has its names.
 pub fn begin(home: &Home, plan: &Plan) -> Result<()> {
     let mut stages: BTreeMap<String, Vec<Named>> = BTreeMap::new();
-    for item in &plan.stages {
+    for item in plan.stages.iter().chain(&plan.unselected) {
         let named = Named { fingerprint: item.fingerprint.clone(), runs: item.runs.clone() };
         stages.entry(item.stage.clone()).or_default().push(named);
     }
-    let mut latest = latest(home, &plan.pipeline).unwrap_or_default();
-    latest.run_at = clock::rfc3339(clock::now_us());
-    latest.runs = plan.labels.clone();
-    latest.stages.extend(stages);
+    let before = latest(home, &plan.pipeline).unwrap_or_default();
+    let mut kept = before.kept;
+    for (stage, outputs) in before.stages {
+        kept.entry(stage).or_default().extend(outputs.into_iter().map(|named| named.fingerprint));
+    }
+    kept.retain(|stage, _| !plan.stages.iter().any(|item| item.stage == *stage));
+    let latest = Latest { run_at: clock::rfc3339(clock::now_us()), runs: plan.labels.clone(), stages, kept };
     let path = path(home, &plan.pipeline);
     let folder = home.root().join(&plan.pipeline);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -136,7 +148,7 @@ pub fn current(home: &Home, of: Option<&str>) -> super::Result<Names> {
             && !own.is_empty()
         {
             names.note = Some(format!(
-                "`{pipeline}` ran {} times; its stages' names mean the run {first} (another: --pipeline '{pipeline}{OF_RUN}{second}')",
+                "`{pipeline}` has {} runs; its stages' names mean {first} (another: --pipeline '{pipeline}{OF_RUN}{second}')",
                 latest.runs.len()
             ));
         }
@@ -165,7 +177,8 @@ mod tests {
     fn name(home: &Home, pipeline: &str, run_at: &str, runs: &[&str], named: &[(&str, &[&str])]) {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let all = named.iter().map(|(f, runs)| Named { fingerprint: (*f).to_owned(), runs: owned(runs) }).collect();
-        let latest = Latest { run_at: run_at.into(), runs: owned(runs), stages: BTreeMap::from([("s".into(), all)]) };
+        let stages = BTreeMap::from([("s".into(), all)]);
+        let latest = Latest { run_at: run_at.into(), runs: owned(runs), stages, ..Latest::default() };
         write_atomically(&path(home, pipeline), &serde_json::to_vec(&latest).unwrap()).unwrap();
     }
 
@@ -204,7 +217,7 @@ mod tests {
         assert_eq!(means(&home, None).as_deref(), Some("two"), "the first, whichever was finished last");
         assert_eq!(means(&home, Some("p@seed=1")).as_deref(), Some("one"));
         let note = current(&home, Some("p")).unwrap().note.unwrap();
-        assert_eq!(note, "`p` ran 2 times; its stages' names mean the run seed=2 (another: --pipeline 'p@seed=1')");
+        assert_eq!(note, "`p` has 2 runs; its stages' names mean seed=2 (another: --pipeline 'p@seed=1')");
         assert_eq!(current(&home, Some("p@seed=1")).unwrap().note, None);
         let error = current(&home, Some("p@seed=11")).unwrap_err().to_string();
         assert!(error.contains("`p` has no run `seed=11`") && error.contains("did you mean `seed=1`?"), "{error}");

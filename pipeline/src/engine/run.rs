@@ -225,9 +225,13 @@ fn look_ahead(plan: &Plan) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    // The runs of a matrix have the same problem, once each.
-    let lines: BTreeSet<String> = problems.iter().map(|(stage, why)| format!("stage `{stage}`: {why}")).collect();
-    let lines: Vec<String> = lines.into_iter().collect();
+    let mut lines: Vec<String> = Vec::new();
+    for line in problems.iter().map(|(stage, why)| format!("stage `{stage}`: {why}")) {
+        // The runs of a matrix have the same problem, once each.
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
     bail!("nothing was started, because this SQL cannot run:\n{}", lines.join("\n"))
 }
 
