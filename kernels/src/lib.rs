@@ -34,6 +34,7 @@ mod cpu;
 mod cuda;
 pub mod device;
 pub mod reference;
+pub mod ranks;
 mod tensor;
 
 pub use backend::{AdamW, Attention, Backend, Capacity, Epilogue, Gemm, Plane, Stem};
@@ -41,4 +42,5 @@ pub use cpu::Cpu;
 #[doc(hidden)]
 pub use cuda::emulator;
 pub use cuda::{CudaError, laboratory, open as open_cuda};
+pub use ranks::{Ranks, RanksError};
 pub use tensor::{Bytes, Kind, Tensor};

@@ -1,0 +1,264 @@
+//! Processes that train one model together: the numbers they sum, and what the first of them asks of the others.
+//!
+//! ```text
+//!   rank 0 (leads)  --- TCP ---  rank 1          a task       0 -> all       what to do next
+//!                   --- TCP ---  rank 2          a sum        all -> 0 -> all
+//!                   --- TCP ---  rank 3          given up     any -> 0 -> all
+//! ```
+//!
+//! A star: it carries a few numbers a step, and the gradients of processors; those of GPUs go through NCCL. Rank 0 adds in order of rank and
+//! sends the sum to all, so that every rank has the same bits. Every frame has the number of its task: what a rank had sent
+//! before it learnt that a task was given up is passed over.
+
+mod frame;
+mod launch;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use frame::{Content, Frame};
+pub use launch::Launch;
+
+/// Why ranks cannot work together.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RanksError {
+    /// They do not find each other: what is wrong and what to set.
+    Launch(String),
+    /// The connection to a rank broke.
+    Lost {
+        /// Which.
+        rank: usize,
+        /// How.
+        source: io::Error,
+    },
+    /// A rank has given the task up.
+    GivenUp {
+        /// Which.
+        rank: usize,
+        /// Its reason.
+        why: String,
+    },
+    /// Ranks do not do the same.
+    Apart(String),
+}
+
+impl fmt::Display for RanksError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Launch(why) | Self::Apart(why) => f.write_str(why),
+            Self::Lost { rank, source } => write!(f, "rank {rank} is lost: {source}"),
+            Self::GivenUp { rank, why } => write!(f, "rank {rank} has given up: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for RanksError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Lost { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// A process among those that train together, or one alone. Clones are the same process.
+#[derive(Clone, Default)]
+pub struct Ranks {
+    rank: usize,
+    /// One less than there are.
+    others: usize,
+    links: Arc<Mutex<Links>>,
+}
+
+/// Connections: on rank 0 to ranks 1, 2, ..., elsewhere to rank 0.
+#[derive(Default)]
+struct Links {
+    streams: Vec<TcpStream>,
+    /// Number of the task under way.
+    task: u32,
+}
+
+impl fmt::Debug for Ranks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rank {} of {}", self.rank, self.size())
+    }
+}
+
+/// Whether they have the same place.
+impl PartialEq for Ranks {
+    fn eq(&self, other: &Self) -> bool {
+        (self.rank, self.others) == (other.rank, other.others)
+    }
+}
+
+impl Ranks {
+    /// Meets the other ranks: waits until all are there, for ten minutes at most.
+    ///
+    /// # Errors
+    /// The address cannot be used, or a rank does not come.
+    pub fn meet(launch: &Launch) -> Result<Self, RanksError> {
+        let links = Links { streams: launch.streams()?, task: 0 };
+        Ok(Self { rank: launch.rank, others: launch.size - 1, links: Arc::new(Mutex::new(links)) })
+    }
+
+    /// From 0.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        self.others + 1
+    }
+
+    /// Whether this one decides and writes.
+    pub fn leads(&self) -> bool {
+        self.rank == 0
+    }
+
+    /// This rank's part of `items`: parts follow each other, and differ by one at most.
+    pub fn share(&self, items: usize) -> Range<usize> {
+        items * self.rank / self.size()..items * (self.rank + 1) / self.size()
+    }
+
+    /// values = their sum over all ranks, in order of rank: the same bits everywhere.
+    ///
+    /// # Errors
+    /// A rank is lost, has given up, or sums another number of values.
+    pub fn sum(&self, values: &mut [f64]) -> Result<(), RanksError> {
+        self.add(values, f64::to_le_bytes, f64::from_le_bytes)
+    }
+
+    /// As [`Ranks::sum`], added in f32.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sum_f32(&self, values: &mut [f32]) -> Result<(), RanksError> {
+        self.add(values, f32::to_le_bytes, f32::from_le_bytes)
+    }
+
+    fn add<T: Copy + std::ops::Add<Output = T>, const N: usize>(
+        &self,
+        values: &mut [T],
+        encode: impl Fn(T) -> [u8; N],
+        decode: impl Fn([u8; N]) -> T,
+    ) -> Result<(), RanksError> {
+        if self.others == 0 {
+            return Ok(());
+        }
+        let mut links = self.links();
+        let mut bytes = Vec::with_capacity(values.len() * N);
+        let numbers = |bytes: &[u8]| -> Vec<T> { bytes.as_chunks().0.iter().map(|b| decode(*b)).collect() };
+        if !self.leads() {
+            bytes.extend(values.iter().flat_map(|value| encode(*value)));
+            links.send(0, 0, Content::Sum, &bytes)?;
+            let sum = numbers(&links.part(0, 0, bytes.len())?);
+            values.copy_from_slice(&sum);
+            return Ok(());
+        }
+        for rank in 1..self.size() {
+            let part = links.part(rank - 1, rank, values.len() * N);
+            let part = part.inspect_err(|error| links.tell_all(Content::GivenUp, error.to_string().as_bytes()))?;
+            values.iter_mut().zip(numbers(&part)).for_each(|(to, x)| *to = *to + x);
+        }
+        bytes.extend(values.iter().flat_map(|value| encode(*value)));
+        (1..self.size()).try_for_each(|rank| links.send(rank - 1, rank, Content::Sum, &bytes))
+    }
+
+    /// Rank 0 only: begins a task on all other ranks.
+    ///
+    /// # Errors
+    /// A rank is lost.
+    pub fn begin(&self, task: &[u8]) -> Result<(), RanksError> {
+        let mut links = self.links();
+        links.task += 1;
+        (1..self.size()).try_for_each(|rank| links.send(rank - 1, rank, Content::Task, task))
+    }
+
+    /// Other ranks: waits for the next task; none when rank 0 is through.
+    ///
+    /// # Errors
+    /// Rank 0 is lost.
+    pub fn next(&self) -> Result<Option<Vec<u8>>, RanksError> {
+        let mut links = self.links();
+        loop {
+            let frame = links.receive(0, 0)?;
+            match frame.content {
+                Content::Task => {
+                    links.task = frame.task;
+                    return Ok(Some(frame.bytes));
+                }
+                Content::End => return Ok(None),
+                Content::Sum | Content::GivenUp => {}
+            }
+        }
+    }
+
+    /// Tells the others that this rank does not go on with the task under way. They learn it when they next wait for a sum.
+    pub fn give_up(&self, why: &str) {
+        let mut links = self.links();
+        links.tell_all(Content::GivenUp, why.as_bytes());
+    }
+
+    /// Rank 0 only: no more tasks come. Returns when the others have heard it.
+    pub fn end(&self) {
+        let mut links = self.links();
+        links.tell_all(Content::End, &[]);
+        for stream in &mut links.streams {
+            // Whoever is still sending must come to an end before it listens; errors here mean that it has.
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = io::copy(stream, &mut io::sink());
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Links {
+    fn send(&mut self, link: usize, rank: usize, content: Content, bytes: &[u8]) -> Result<(), RanksError> {
+        let task = self.task;
+        frame::write(&mut self.streams[link], task, content, bytes).map_err(|source| RanksError::Lost { rank, source })
+    }
+
+    /// To every connection, whether or not it still stands.
+    fn tell_all(&mut self, content: Content, bytes: &[u8]) {
+        for stream in &mut self.streams {
+            let _ = frame::write(stream, self.task, content, bytes);
+        }
+    }
+
+    fn receive(&mut self, link: usize, rank: usize) -> Result<Frame, RanksError> {
+        frame::read(&mut self.streams[link]).map_err(|source| RanksError::Lost { rank, source })
+    }
+
+    /// What comes for the sum under way: so many bytes.
+    fn part(&mut self, link: usize, rank: usize, length: usize) -> Result<Vec<u8>, RanksError> {
+        loop {
+            let frame = self.receive(link, rank)?;
+            if frame.task != self.task {
+                continue;
+            }
+            return match frame.content {
+                Content::Sum if frame.bytes.len() == length => Ok(frame.bytes),
+                Content::Sum => Err(RanksError::Apart(format!(
+                    "rank {rank} sums {} bytes where this one sums {length}: ranks must run one build with the same settings",
+                    frame.bytes.len()
+                ))),
+                Content::GivenUp => {
+                    Err(RanksError::GivenUp { rank, why: String::from_utf8_lossy(&frame.bytes).into_owned() })
+                }
+                Content::Task | Content::End => {
+                    Err(RanksError::Apart(format!("rank {rank} is through with a task that this one still works on")))
+                }
+            };
+        }
+    }
+}

@@ -1,0 +1,148 @@
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::thread;
+
+use super::{Launch, Ranks, RanksError};
+
+/// Runs `each` as so many ranks, each in a thread of its own; the answers in order of rank.
+fn together<R: Send>(size: usize, each: impl Fn(Ranks) -> R + Sync) -> Vec<R> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    thread::scope(|scope| {
+        let ranks = (0..size).map(|rank| {
+            let launch = Launch { rank, size, local_rank: rank, address: address.clone() };
+            let each = &each;
+            scope.spawn(move || each(Ranks::meet(&launch).unwrap()))
+        });
+        ranks.collect::<Vec<_>>().into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_sum_is_the_same_on_every_rank() {
+    let sums = together(4, |ranks| {
+        let own = ranks.rank() as f64;
+        let mut values = [own, 0.1 * own, f64::from(1u32 << ranks.rank())];
+        ranks.sum(&mut values).unwrap();
+        let mut long: Vec<f32> = (0..300_000).map(|i| i as f32 * own as f32).collect();
+        ranks.sum_f32(&mut long).unwrap();
+        (values, long)
+    });
+    assert_eq!(sums[0].0, [6.0, 0.1 + 0.2 + 0.1 * 3.0, 15.0]);
+    assert_eq!(sums[0].1[299_999], 299_999.0 * 6.0);
+    assert!(sums.iter().all(|sum| *sum == sums[0]));
+}
+
+#[test]
+fn shares_cover_everything_once() {
+    for size in [1, 2, 3, 8] {
+        for items in [8, 9, 100] {
+            let ranks = (0..size).map(|rank| Ranks { rank, others: size - 1, ..Ranks::default() });
+            let all: Vec<usize> = ranks.flat_map(|ranks| ranks.share(items)).collect();
+            assert_eq!(all, (0..items).collect::<Vec<_>>(), "{items} over {size}");
+        }
+    }
+}
+
+/// One fails in the first task: all learn why, and the second task is done as if nothing had been.
+#[test]
+fn a_task_that_is_given_up_does_not_disturb_the_next() {
+    for failing in 0..3 {
+        let answers = together(3, |ranks| {
+            let task = |number: u8| -> Result<f64, RanksError> {
+                // Long enough to fill what connections hold.
+                let mut values = vec![f64::from(number); 500_000];
+                if number == 1 && ranks.rank() == failing {
+                    ranks.give_up("its disk is full");
+                    return Ok(0.0);
+                }
+                ranks.sum(&mut values)?;
+                Ok(values[0])
+            };
+            let mut answers = Vec::new();
+            if ranks.leads() {
+                for number in [1, 2] {
+                    ranks.begin(&[number]).unwrap();
+                    answers.push(task(number));
+                }
+                ranks.end();
+            } else {
+                while let Some(number) = ranks.next().unwrap() {
+                    answers.push(task(number[0]));
+                }
+            }
+            answers
+        });
+        for (rank, answers) in answers.iter().enumerate() {
+            if rank != failing {
+                let why = answers[0].as_ref().unwrap_err().to_string();
+                assert!(why.contains("its disk is full") && why.contains("given up"), "{rank}: {why}");
+            }
+            assert_eq!(*answers[1].as_ref().unwrap(), 6.0, "rank {rank}");
+        }
+    }
+}
+
+#[test]
+fn a_rank_that_is_gone_is_named() {
+    let errors = together(3, |ranks| {
+        if ranks.rank() == 2 {
+            return String::new();
+        }
+        ranks.sum(&mut [1.0]).unwrap_err().to_string()
+    });
+    assert!(errors[0].starts_with("rank 2 is lost"), "{}", errors[0]);
+    assert!(errors[1].contains("rank 2 is lost"), "{}", errors[1]);
+}
+
+#[test]
+fn ranks_that_do_something_else_are_told() {
+    let errors = together(2, |ranks| ranks.sum(&mut vec![1.0; 1 + ranks.rank()]).unwrap_err().to_string());
+    assert!(errors[0].contains("rank 1 sums 16 bytes where this one sums 8"), "{}", errors[0]);
+}
+
+#[test]
+fn strangers_are_not_let_in() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    thread::scope(|scope| {
+        let launch = |rank| Launch { rank, size: 2, local_rank: 0, address: address.clone() };
+        let first = launch(0);
+        let first = scope.spawn(move || Ranks::meet(&first).unwrap().sum(&mut [1.0]));
+        let mut stranger = loop {
+            if let Ok(stream) = std::net::TcpStream::connect(&address) {
+                break stream;
+            }
+        };
+        std::io::Write::write_all(&mut stranger, &[b'x'; 100]).unwrap();
+        let mut value = [2.0];
+        Ranks::meet(&launch(1)).unwrap().sum(&mut value).unwrap();
+        first.join().unwrap().unwrap();
+        assert_eq!(value, [3.0]);
+    });
+}
+
+#[test]
+fn the_environment_is_read_as_launchers_set_it() {
+    let read = |variables: &[(&str, &str)]| {
+        let known: HashMap<&str, &str> = variables.iter().copied().collect();
+        Launch::read(|name| known.get(name).map(|text| (*text).to_owned())).map_err(|e| e.to_string())
+    };
+    assert_eq!(read(&[]), Ok(None));
+    let place = [("RANK", "1"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "10.0.0.1")];
+    let launch = read(&[&place[..], &[("MASTER_PORT", "29500")]].concat()).unwrap().unwrap();
+    assert_eq!(launch, Launch { rank: 1, size: 4, local_rank: 1, address: "10.0.0.1:29500".to_owned() });
+    let elastic = read(&[&place[..], &[("MASTER_PORT", "29500"), ("TORCHELASTIC_USE_AGENT_STORE", "True")]].concat());
+    assert_eq!(elastic.unwrap().unwrap().address, "10.0.0.1:29501");
+    assert_eq!(read(&[("RANK", "0"), ("WORLD_SIZE", "1")]).unwrap().unwrap().size, 1);
+    for (variables, wanted) in [
+        (&[("RANK", "0")][..], "WORLD_SIZE is not"),
+        (&[("WORLD_SIZE", "2")], "RANK is not"),
+        (&[("RANK", "2"), ("WORLD_SIZE", "2")], "RANK is 2, but must be less"),
+        (&[("RANK", "x"), ("WORLD_SIZE", "2")], "RANK is `x`"),
+        (&place, "MASTER_PORT is not set"),
+    ] {
+        let error = read(variables).unwrap_err();
+        assert!(error.contains(wanted), "{error}");
+    }
+}
