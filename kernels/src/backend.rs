@@ -1,6 +1,6 @@
 //! The operator set as a trait: what the agent is written against, and what a device implements.
 
-use crate::{Bytes, Tensor};
+use crate::{Bytes, Ranks, RanksError, Tensor};
 
 /// The patch stem: square pixels of side `size` (a multiple of 4), `channels` outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,6 +294,22 @@ pub trait Backend: Send {
     /// loss[P] = -label ln s(d) - (1-label) ln s(-d) + centering * (chosen + rejected)^2, where d = chosen - rejected
     /// and s is the logistic function. dscores[P,2] = the gradient of the mean of loss over the pairs.
     fn bradley_terry(&mut self, scores: Tensor, label: Tensor, centering: f32, dscores: Tensor, loss: Tensor);
+
+    // ---- ranks -----------------------------------------------------------------------------------------------
+
+    /// Whose sums [`Backend::reduce`] makes from here on; before that there is this process alone.
+    ///
+    /// # Errors
+    /// A rank is lost, or the devices cannot reach each other.
+    fn join(&mut self, ranks: &Ranks) -> Result<(), RanksError>;
+    /// x = the sum of x over all ranks; x is a gradient. It begins after the operators called before, and goes on beside those that are
+    /// called after: they must leave x alone until [`Backend::wait_reduced`]. All ranks reduce the same lengths in the same order.
+    ///
+    /// # Errors
+    /// A rank is lost or has given up.
+    fn reduce(&mut self, x: Tensor) -> Result<(), RanksError>;
+    /// Operators called after this see every `reduce` called before it.
+    fn wait_reduced(&mut self);
 
     // ---- optimiser -------------------------------------------------------------------------------------------
 

@@ -33,8 +33,8 @@ mod backend;
 mod cpu;
 mod cuda;
 pub mod device;
-pub mod reference;
 pub mod ranks;
+pub mod reference;
 mod tensor;
 
 pub use backend::{AdamW, Attention, Backend, Capacity, Epilogue, Gemm, Plane, Stem};

@@ -28,6 +28,7 @@ pub mod import;
 pub mod limits;
 pub mod ordered;
 pub mod progress;
+pub mod ranks;
 pub mod report;
 pub mod results;
 pub mod sources;

@@ -69,7 +69,7 @@ impl StepArgs {
             schedule: Schedule::Constant,
             checkpoint_every: u64::MAX,
             seed: SEED,
-            compute: Compute { device, threads: 0 },
+            compute: Compute { device, ..Compute::default() },
             ..Training::default()
         };
         let mut noise = Noise::new(&config, settings.batch);

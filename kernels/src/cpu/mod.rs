@@ -32,7 +32,7 @@ mod stem;
 #[cfg(test)]
 mod tests;
 
-use crate::{AdamW, Attention, Backend, Bytes, Capacity, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
+use crate::{AdamW, Attention, Backend, Bytes, Capacity, Epilogue, Gemm, Kind, Plane, Ranks, RanksError, Stem, Tensor};
 use memory::{Aligned, Memory};
 use pool::Pool;
 use simd::Level;
@@ -62,6 +62,7 @@ pub struct Cpu {
     pool: Pool,
     memory: Memory,
     scratch: Scratch,
+    ranks: Ranks,
 }
 
 /// Workspace of the operator that runs now.
@@ -83,7 +84,13 @@ impl Cpu {
     }
 
     fn with_level(level: Level, threads: usize) -> Self {
-        Cpu { level, pool: Pool::new(threads), memory: Memory::default(), scratch: Scratch::default() }
+        Cpu {
+            level,
+            pool: Pool::new(threads),
+            memory: Memory::default(),
+            scratch: Scratch::default(),
+            ranks: Ranks::default(),
+        }
     }
 }
 
@@ -130,6 +137,14 @@ impl Backend for Cpu {
         self.memory.bytes(dst).copy_from_slice(src);
     }
     fn submit(&mut self) {}
+    fn join(&mut self, ranks: &Ranks) -> Result<(), RanksError> {
+        self.ranks = ranks.clone();
+        Ok(())
+    }
+    fn reduce(&mut self, x: Tensor) -> Result<(), RanksError> {
+        self.ranks.sum_f32(self.memory.floats(x))
+    }
+    fn wait_reduced(&mut self) {}
     fn wait_uploads(&mut self) {}
     fn synchronize(&mut self) {}
 

@@ -6,7 +6,7 @@ use super::{Driver, Launch, Operand, Pointer, Product, Store};
 use super::{
     adamw, attention, bf16, bradley_terry, depthwise, elementary, layer_norm, linear, planes, policy_loss, stem,
 };
-use crate::{AdamW, Attention, Backend, Bytes, Capacity, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
+use crate::{AdamW, Attention, Backend, Bytes, Capacity, Epilogue, Gemm, Kind, Plane, Ranks, RanksError, Stem, Tensor};
 
 /// Images at once on a GPU: a batch of 8,192 frames is sixteen rounds of launches, of which even the last stage's have 8,192 rows. The
 /// activations of so many frames of the paper's model are 1.7 GiB, and REINFORCE holds them three times. Not measured yet.
@@ -17,11 +17,13 @@ pub struct Cuda<D> {
     driver: D,
     memory: Memory,
     queue: Queue,
+    /// Whether the device sums over ranks.
+    joined: bool,
 }
 
 impl<D: Driver> Cuda<D> {
     pub fn new(driver: D) -> Self {
-        Cuda { driver, memory: Memory::default(), queue: Queue::default() }
+        Cuda { driver, memory: Memory::default(), queue: Queue::default(), joined: false }
     }
 
     /// What is below the operators, with everything queued that they put off.
@@ -150,6 +152,24 @@ impl<D: Driver> Backend for Cuda<D> {
     fn synchronize(&mut self) {
         self.flush();
         self.driver.synchronize();
+    }
+
+    fn join(&mut self, ranks: &Ranks) -> Result<(), RanksError> {
+        self.joined = ranks.launched();
+        if self.joined { self.driver.join(ranks) } else { Ok(()) }
+    }
+    fn reduce(&mut self, x: Tensor) -> Result<(), RanksError> {
+        let len = x.len();
+        let [at] = self.exact("reduce", [("x", x, len)]);
+        if self.joined {
+            self.queue.push(Work::Reduce { at, len });
+        }
+        Ok(())
+    }
+    fn wait_reduced(&mut self) {
+        if self.joined {
+            self.queue.push(Work::AwaitReduced);
+        }
     }
 
     fn fill(&mut self, x: Tensor, value: f32) {

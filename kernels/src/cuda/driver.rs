@@ -2,6 +2,7 @@
 
 use super::queue::Work;
 use super::{Pointer, Store, linear};
+use crate::{Ranks, RanksError};
 
 /// A row-major bf16 matrix of a [`Product`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,9 +34,9 @@ pub struct Product {
     pub n: usize,
 }
 
-/// A device with a compute stream and a copy stream.
+/// A device with a compute stream, a copy stream, and one for sums over ranks.
 ///
-/// Everything but [`Driver::upload`] happens on the compute stream, in call order. A device that fails cannot go on: a panic that
+/// Everything but [`Driver::upload`] and [`Work::Reduce`] happens on the compute stream, in call order. A device that fails cannot go on: a panic that
 /// says what failed.
 pub trait Driver: Send {
     /// The device in words, for logs.
@@ -61,6 +62,8 @@ pub trait Driver: Send {
     fn upload(&mut self, to: Pointer, bytes: &[u8]);
     /// What is queued on the compute stream after this sees every `upload` before it.
     fn wait_uploads(&mut self);
-    /// Waits for both streams.
+    /// Connects the device with those of other ranks, before the first [`Work::Reduce`].
+    fn join(&mut self, ranks: &Ranks) -> Result<(), RanksError>;
+    /// Waits for all streams.
     fn synchronize(&mut self);
 }

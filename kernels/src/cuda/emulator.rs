@@ -8,7 +8,7 @@
 use super::laboratory::Bench;
 use super::queue::Work;
 use super::{Cuda, Driver, Launch, Operand, Pointer, Product, Store, bf16, linear};
-use crate::Backend;
+use crate::{Backend, Ranks, RanksError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -114,7 +114,8 @@ pub fn backend() -> Box<dyn Backend> {
 pub fn with_graphs(makes: bool) -> (Box<dyn Backend>, Arc<AtomicUsize>) {
     let replayed = Arc::<AtomicUsize>::default();
     let graphs = Graphs { makes, made: Vec::new(), replayed: Arc::clone(&replayed) };
-    (Box::new(Cuda::new(Emulated { device: Device::start(), buffers: 0, graphs })), replayed)
+    let (ranks, reducing) = (Ranks::default(), Vec::new());
+    (Box::new(Cuda::new(Emulated { device: Device::start(), buffers: 0, graphs, ranks, reducing })), replayed)
 }
 
 /// An emulated device that runs the threads of every launch in the order of a seed: 0 is as they are numbered, 1 is reversed.
@@ -151,6 +152,9 @@ struct Emulated {
     device: Device,
     buffers: usize,
     graphs: Graphs,
+    ranks: Ranks,
+    /// Sums that have begun: where, and what lay there. They arrive as late as they may, and over whatever was written meanwhile.
+    reducing: Vec<(Pointer, Vec<u8>)>,
 }
 
 struct Graphs {
@@ -190,6 +194,14 @@ impl Driver for Emulated {
                 let bytes = self.device.read(*from, *bytes);
                 self.device.write(*to, &bytes);
             }
+            Work::Reduce { at, len } => self.reducing.push((*at, self.device.read(*at, len * 4))),
+            Work::AwaitReduced => {
+                for (at, bytes) in std::mem::take(&mut self.reducing) {
+                    let mut values: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+                    self.ranks.sum_f32(&mut values).unwrap();
+                    self.device.write(at, &values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+                }
+            }
         }
     }
     fn fuses(&mut self, _: &Product, _: Pointer, _: linear::Epilogue) -> bool {
@@ -209,6 +221,10 @@ impl Driver for Emulated {
         self.device.write(to, bytes);
     }
     fn wait_uploads(&mut self) {}
+    fn join(&mut self, ranks: &Ranks) -> Result<(), RanksError> {
+        self.ranks = ranks.clone();
+        Ok(())
+    }
     fn synchronize(&mut self) {}
 }
 

@@ -43,12 +43,12 @@ use driver::{Driver, Operand, Product};
 
 pub use device::CudaError;
 
-/// The first GPU as a backend.
+/// The GPU at this place of CUDA's list, counted from 0, as a backend.
 ///
 /// # Errors
 /// What is missing or too old, and how to get it.
-pub fn open() -> Result<Box<dyn crate::Backend>, CudaError> {
-    Ok(Box::new(Cuda::new(device::Gpu::open()?)))
+pub fn open(place: usize) -> Result<Box<dyn crate::Backend>, CudaError> {
+    Ok(Box::new(Cuda::new(device::Gpu::open(place)?)))
 }
 
 /// A device address.

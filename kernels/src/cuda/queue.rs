@@ -43,6 +43,15 @@ pub enum Work {
         /// How many.
         bytes: usize,
     },
+    /// Sum over ranks, in place, beside what is queued after it.
+    Reduce {
+        /// The first f32.
+        at: Pointer,
+        /// How many.
+        len: usize,
+    },
+    /// What is queued after this begins when every [`Work::Reduce`] before it has ended.
+    AwaitReduced,
 }
 
 /// What is put off, and the lists that were.

@@ -125,7 +125,8 @@ impl Launch {
         let mut words = vec![0; HELLO.len() + 16];
         stream.read_exact(&mut words).ok()?;
         let (hello, numbers) = words.split_at(HELLO.len());
-        let [rank, size] = [&numbers[..8], &numbers[8..]].map(|b| b.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)));
+        let [rank, size] =
+            [&numbers[..8], &numbers[8..]].map(|b| b.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)));
         let (rank, size) = (usize::try_from(rank).ok()?, usize::try_from(size).ok()?);
         if hello != HELLO || size != self.size || !(1..size).contains(&rank) {
             return None;

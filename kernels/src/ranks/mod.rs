@@ -46,12 +46,14 @@ pub enum RanksError {
     },
     /// Ranks do not do the same.
     Apart(String),
+    /// GPUs cannot sum, because NCCL is absent or refuses: why, and what would help.
+    Nccl(String),
 }
 
 impl fmt::Display for RanksError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Launch(why) | Self::Apart(why) => f.write_str(why),
+            Self::Launch(why) | Self::Apart(why) | Self::Nccl(why) => f.write_str(why),
             Self::Lost { rank, source } => write!(f, "rank {rank} is lost: {source}"),
             Self::GivenUp { rank, why } => write!(f, "rank {rank} has given up: {why}"),
         }
@@ -73,6 +75,8 @@ pub struct Ranks {
     rank: usize,
     /// One less than there are.
     others: usize,
+    /// Whether a launcher started it.
+    launched: bool,
     links: Arc<Mutex<Links>>,
 }
 
@@ -104,7 +108,7 @@ impl Ranks {
     /// The address cannot be used, or a rank does not come.
     pub fn meet(launch: &Launch) -> Result<Self, RanksError> {
         let links = Links { streams: launch.streams()?, task: 0 };
-        Ok(Self { rank: launch.rank, others: launch.size - 1, links: Arc::new(Mutex::new(links)) })
+        Ok(Self { rank: launch.rank, others: launch.size - 1, launched: true, links: Arc::new(Mutex::new(links)) })
     }
 
     /// From 0.
@@ -115,6 +119,11 @@ impl Ranks {
     /// How many there are.
     pub fn size(&self) -> usize {
         self.others + 1
+    }
+
+    /// Whether a launcher started this process, be it as the only one: then GPUs sum through NCCL.
+    pub fn launched(&self) -> bool {
+        self.launched
     }
 
     /// Whether this one decides and writes.
@@ -141,6 +150,18 @@ impl Ranks {
     /// As there.
     pub fn sum_f32(&self, values: &mut [f32]) -> Result<(), RanksError> {
         self.add(values, f32::to_le_bytes, f32::from_le_bytes)
+    }
+
+    /// bytes = those of rank 0.
+    ///
+    /// # Errors
+    /// As for [`Ranks::sum`].
+    pub fn spread(&self, bytes: &mut [u8]) -> Result<(), RanksError> {
+        let own = |byte: &u8| if self.leads() { f32::from(*byte) } else { 0.0 };
+        let mut values: Vec<f32> = bytes.iter().map(own).collect();
+        self.sum_f32(&mut values)?;
+        bytes.iter_mut().zip(values).for_each(|(to, value)| *to = value as u8);
+        Ok(())
     }
 
     fn add<T: Copy + std::ops::Add<Output = T>, const N: usize>(

@@ -26,6 +26,9 @@ fn a_sum_is_the_same_on_every_rank() {
         ranks.sum(&mut values).unwrap();
         let mut long: Vec<f32> = (0..300_000).map(|i| i as f32 * own as f32).collect();
         ranks.sum_f32(&mut long).unwrap();
+        let mut bytes = [255 - ranks.rank() as u8; 3];
+        ranks.spread(&mut bytes).unwrap();
+        assert_eq!(bytes, [255; 3]);
         (values, long)
     });
     assert_eq!(sums[0].0, [6.0, 0.1 + 0.2 + 0.1 * 3.0, 15.0]);

@@ -12,19 +12,21 @@ pub struct Compute {
     pub device: Device,
     /// Threads to compute and to play with; 0 takes all. Never changes a result.
     pub threads: usize,
+    /// Which GPU, counted from 0 in the order of the CUDA driver's list.
+    pub gpu: usize,
 }
 
 impl Compute {
     /// The CPU.
     pub fn cpu(threads: usize) -> Self {
-        Self { device: Device::Cpu, threads }
+        Self { device: Device::Cpu, threads, gpu: 0 }
     }
 
     /// Opens the device.
     pub(crate) fn backend(self) -> Result<Box<dyn Backend>> {
         match self.device {
             Device::Cpu => Ok(Box::new(Cpu::new(self.threads()))),
-            Device::Cuda => Ok(open_cuda()?),
+            Device::Cuda => Ok(open_cuda(self.gpu)?),
         }
     }
 

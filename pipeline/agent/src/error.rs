@@ -56,6 +56,10 @@ pub enum Error {
     #[error("{0}")]
     Device(#[from] playhouse_kernels::CudaError),
 
+    /// Processes that train together cannot go on.
+    #[error("training on several ranks: {0}")]
+    Ranks(#[from] playhouse_kernels::RanksError),
+
     /// The observer asked to stop. The state was saved; the same call goes on where it stopped.
     #[error("stopped on request; run again to continue")]
     Interrupted,

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use playhouse_kernels::{Bytes, Kind, Tensor};
+use playhouse_kernels::{Bytes, Kind, Ranks, Tensor};
 
 use crate::config::{Head, ModelConfig};
 use crate::error::{Error, Result};
@@ -41,8 +41,10 @@ pub fn imitate(
     let mut train = Windows::new(train, config, "training windows")?;
     let mut held_out = held_out.map(|source| Windows::new(source, config, "held-out windows")).transpose()?;
     let mut l = Learner::plan(settings.compute.backend()?, config, Head::Policy);
-    let pass = Pass::plan(l.b.as_mut(), config, settings.batch, true);
-    let mut objective = Imitation::plan(&mut l, settings.batch);
+    l.b.join(&settings.ranks)?;
+    let windows = settings.most_of_batch();
+    let pass = Pass::plan(l.b.as_mut(), config, windows, true);
+    let mut objective = Imitation::plan(&mut l, windows, &settings.ranks);
     let run = Run {
         identity: settings.compute.mark(serde_json::json!({
             "kind": "imitate",
@@ -75,10 +77,12 @@ pub(crate) struct Imitation {
     /// Normalised weights and losses of the step under way, `[B,T]`.
     weights: Vec<f32>,
     losses: Vec<f32>,
+    /// Those who have the other parts of a batch.
+    ranks: Ranks,
 }
 
 impl Imitation {
-    pub fn plan(l: &mut Learner, windows: usize) -> Self {
+    pub fn plan(l: &mut Learner, windows: usize, ranks: &Ranks) -> Self {
         let config = &l.model.config;
         let (rows, logits) = (windows * config.context, config.logits());
         let b = &mut l.b;
@@ -95,6 +99,7 @@ impl Imitation {
             held_out: PolicyMeter::new(config),
             weights: Vec::new(),
             losses: Vec::new(),
+            ranks: ranks.clone(),
         }
     }
 }
@@ -102,13 +107,17 @@ impl Imitation {
 impl Objective for Imitation {
     fn launch(&mut self, l: &mut Learner, pass: &Pass, input: Input, batch: &Batch) -> Result<()> {
         let rows = batch.weights.len();
-        let total: f64 = batch.weights.iter().map(|&w| f64::from(w)).sum();
+        // A mean over the batch is one over all ranks' parts of it, and so is the prior.
+        let mut sums = self.prior.counts_of(&batch.actions, &batch.weights);
+        sums.push(batch.weights.iter().map(|&w| f64::from(w)).sum());
+        self.ranks.sum(&mut sums)?;
+        let total = sums.pop().unwrap_or_default();
+        self.prior.add(&sums);
         if total <= 0.0 {
             return Err(Error::Input("a batch has no timestep with a positive weight".to_owned()));
         }
         self.weights.clear();
         self.weights.extend(batch.weights.iter().map(|&w| (f64::from(w) / total) as f32));
-        self.prior.add(&batch.actions, &batch.weights);
 
         let b = l.b.as_mut();
         let logits = self.logits.slice(0, rows * l.model.config.logits());
@@ -125,8 +134,7 @@ impl Objective for Imitation {
         let d_hidden = pass.d_hidden(batch.windows);
         let d = crate::encoder::gemm(rows, l.model.w.head);
         b.linear_backward(d_logits, hidden, l.model.w.head.w, Some(d_hidden), l.g.head.w, l.g.head.b, d);
-        pass.backward(b, &l.model.w, &l.g, input, batch.windows);
-        Ok(())
+        l.backward(pass, input, batch.windows)
     }
 
     fn finish(&mut self, l: &mut Learner, batch: &Batch) -> Result<f64> {
@@ -172,14 +180,21 @@ impl Prior {
         Self { counts: vec![0.0; config.logits()], cardinalities: config.cardinalities() }
     }
 
-    fn add(&mut self, actions: &[u8], weights: &[f32]) {
+    /// Those of these actions alone.
+    fn counts_of(&self, actions: &[u8], weights: &[f32]) -> Vec<f64> {
+        let mut counts = vec![0.0; self.counts.len()];
         for (action, &weight) in actions.chunks_exact(self.cardinalities.len()).zip(weights) {
             let mut offset = 0;
             for (&bucket, &values) in action.iter().zip(&self.cardinalities) {
-                self.counts[offset + usize::from(bucket)] += f64::from(weight);
+                counts[offset + usize::from(bucket)] += f64::from(weight);
                 offset += values;
             }
         }
+        counts
+    }
+
+    fn add(&mut self, counts: &[f64]) {
+        self.counts.iter_mut().zip(counts).for_each(|(to, count)| *to += count);
     }
 
     /// -ln P(bucket) of each component, counts raised by one so that the unseen is not impossible.
@@ -271,7 +286,7 @@ mod tests {
         config.actions.truncate(2);
         config.actions[1].values = 3;
         let mut prior = Prior::new(&config);
-        prior.add(&[0, 2, 1, 2, 1, 0], &[1.0, 1.0, 0.0]);
+        prior.add(&prior.counts_of(&[0, 2, 1, 2, 1, 0], &[1.0, 1.0, 0.0]));
         // Component 0: counts 1,1 -> (1+1)/4; component 1: counts 0,0,2 -> (2+1)/5 for value 2.
         assert!((prior.nll(0, 0) - 2f64.ln()).abs() < 1e-12);
         assert!((prior.nll(1, 2) + (0.6f64).ln()).abs() < 1e-12);

@@ -104,6 +104,18 @@ impl Layout {
         if freeze_encoder { [(a..b, true), (c..len, false)] } else { [(0..b, true), (b..len, false)] }
     }
 
+    /// Where the trunk's parameters are.
+    pub fn trunk(&self) -> [Range<usize>; 2] {
+        let [a, b, c, len] = self.borders;
+        [a..b, c..len]
+    }
+
+    /// Where the encoder's parameters are.
+    pub fn encoder(&self) -> [Range<usize>; 2] {
+        let [a, b, c, _] = self.borders;
+        [0..a, b..c]
+    }
+
     /// Initial values: each parameter from its own generator, so that a model with another head starts with the same encoder.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut values = vec![0.0; self.len()];

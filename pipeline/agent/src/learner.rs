@@ -1,11 +1,13 @@
 //! A model being trained: weights, gradients, AdamW's moments, and the step that moves them.
 
-use playhouse_kernels::{AdamW, Backend, Kind, Tensor};
+use std::ops::Range;
+
+use playhouse_kernels::{AdamW, Backend, Kind, RanksError, Tensor};
 
 use crate::config::{Head, ModelConfig};
 use crate::error::{Error, Result};
 use crate::files::Checkpoint;
-use crate::model::Model;
+use crate::model::{Input, Model, Pass};
 use crate::view::View;
 
 /// What AdamW is set to for one step.
@@ -47,6 +49,23 @@ impl Learner {
     /// Gradients are zero again.
     pub fn zero_gradients(&mut self) {
         self.b.fill(self.gradients, 0.0);
+    }
+
+    /// Adds the gradients of all parameters below the head, then sums all gradients over the ranks. Those of the trunk, which are nearly all,
+    /// are on their way while the encoder's are still computed.
+    pub fn backward(&mut self, pass: &Pass, input: Input, windows: usize) -> Result<()> {
+        pass.backward_trunk(self.b.as_mut(), &self.model.w, &self.g, windows);
+        self.reduce(self.model.layout.trunk())?;
+        if let Input::Pixels(_) = input {
+            pass.backward_encoder(self.b.as_mut(), &self.model.w, &self.g, input, windows);
+            self.reduce(self.model.layout.encoder())?;
+        }
+        self.b.wait_reduced();
+        Ok(())
+    }
+
+    fn reduce(&mut self, ranges: [Range<usize>; 2]) -> Result<(), RanksError> {
+        ranges.into_iter().try_for_each(|range| self.b.reduce(self.gradients.slice(range.start, range.len())))
     }
 
     /// One AdamW step on the accumulated gradients.

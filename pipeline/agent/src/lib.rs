@@ -60,6 +60,7 @@ pub use frames::{shrink, shrink_source};
 pub use imitate::imitate;
 pub use model::write_initial;
 pub use playhouse_kernels::device::Device;
+pub use playhouse_kernels::{Ranks, RanksError};
 pub use predict::{divergence, evaluate_loss, score};
 pub use reinforce::{Reinforce, RewardFn, reinforce, reinforce_with};
 pub use report::{KEPT_STEP, MetricRow, Observer, Report};

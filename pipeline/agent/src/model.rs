@@ -198,12 +198,18 @@ impl Pass {
         self.planned().d_hidden.slice(0, windows * self.config.context * self.config.width)
     }
 
-    /// Adds the gradients of all parameters below the head; those of the encoder only for pixels.
-    pub fn backward(&self, b: &mut dyn Backend, w: &View, g: &View, input: Input, windows: usize) {
+    /// Adds the gradients of all parameters between the encoder and the head.
+    pub fn backward_trunk(&self, b: &mut dyn Backend, w: &View, g: &View, windows: usize) {
         let backward = self.planned();
         let trunk = self.trunk.first(windows);
         let d_embeddings = backward.d_embeddings.slice(0, trunk.x.len());
         transformer::backward(b, &self.config, w, g, &trunk, &backward.trunk, self.d_hidden(windows), d_embeddings);
+    }
+
+    /// Then those of the encoder, where there are pixels.
+    pub fn backward_encoder(&self, b: &mut dyn Backend, w: &View, g: &View, input: Input, windows: usize) {
+        let backward = self.planned();
+        let d_embeddings = backward.d_embeddings.slice(0, windows * self.config.context * self.config.width);
         if let Input::Pixels(slot) = input {
             let (acts, scratch, embeddings) = (&self.encoder, &backward.encoder, self.embeddings);
             let kept = windows * self.config.context <= acts.capacity();

@@ -42,7 +42,8 @@ pub fn train_reward(
     let mut train = Pairs::new(train, config, "training pairs")?;
     let mut held_out = Pairs::new(held_out, config, "held-out pairs")?;
     let mut l = Learner::plan(settings.compute.backend()?, config, Head::Reward);
-    let pass = Pass::plan(l.b.as_mut(), config, 2 * settings.batch, true);
+    l.b.join(&settings.ranks)?;
+    let pass = Pass::plan(l.b.as_mut(), config, 2 * settings.most_of_batch(), true);
     let mut objective = Preference::plan(&mut l, settings);
     let run = Run {
         identity: settings.compute.mark(serde_json::json!({
@@ -66,17 +67,21 @@ pub(crate) struct Preference {
     d_last: Tensor,
     scores: Tensor,
     d_scores: Tensor,
+    /// `d_scores`, of the mean over all ranks' pairs.
+    shared: Tensor,
     label: Tensor,
     loss: Tensor,
     centering: f64,
     label_noise: f64,
     held_out: PairMeter,
     losses: Vec<f32>,
+    /// Pairs a step, on all ranks together.
+    batch: usize,
 }
 
 impl Preference {
     pub fn plan(l: &mut Learner, settings: &Training) -> Self {
-        let windows = 2 * settings.batch;
+        let windows = 2 * settings.most_of_batch();
         let config = l.model.config.clone();
         let b = l.b.as_mut();
         Self {
@@ -84,8 +89,10 @@ impl Preference {
             d_last: b.alloc(windows * config.width, Kind::Activation),
             scores: b.alloc(windows, Kind::Scratch),
             d_scores: b.alloc(windows, Kind::Scratch),
-            label: b.alloc(settings.batch, Kind::Scratch),
-            loss: b.alloc(settings.batch, Kind::Scratch),
+            shared: b.alloc(windows, Kind::Scratch),
+            label: b.alloc(windows / 2, Kind::Scratch),
+            loss: b.alloc(windows / 2, Kind::Scratch),
+            batch: settings.batch,
             centering: settings.centering,
             label_noise: settings.label_noise,
             held_out: PairMeter::default(),
@@ -109,18 +116,21 @@ impl Objective for Preference {
         let label = self.label.slice(0, pairs);
         b.upload(label, &labels);
         b.bradley_terry(scores, label, self.centering as f32, d_scores, self.loss.slice(0, pairs));
+        // The gradient is of the mean over this rank's pairs; what is wanted is the mean over the batch.
+        let shared = self.shared.slice(0, windows);
+        b.fill(shared, 0.0);
+        b.add_scaled(d_scores, shared, (pairs as f64 / self.batch as f64) as f32);
         let d_last = self.d_last.slice(0, rows.len());
         let d = gemm(windows, l.model.w.head);
-        b.linear_backward(d_scores, rows, l.model.w.head.w, Some(d_last), l.g.head.w, l.g.head.b, d);
+        b.linear_backward(shared, rows, l.model.w.head.w, Some(d_last), l.g.head.w, l.g.head.b, d);
         self.gather.scatter(b, d_last, pass.d_hidden(windows), &last);
-        pass.backward(b, &l.model.w, &l.g, input, windows);
-        Ok(())
+        l.backward(pass, input, windows)
     }
 
     fn finish(&mut self, l: &mut Learner, batch: &Batch) -> Result<f64> {
         self.losses.resize(batch.labels.len(), 0.0);
         l.b.download(self.loss.slice(0, self.losses.len()), &mut self.losses);
-        Ok(self.losses.iter().map(|&x| f64::from(x)).sum::<f64>() / self.losses.len() as f64)
+        Ok(self.losses.iter().map(|&x| f64::from(x)).sum::<f64>() / self.batch as f64)
     }
 
     fn measure(&mut self, l: &mut Learner, pass: &Pass, input: Input, batch: &Batch) -> Result<()> {

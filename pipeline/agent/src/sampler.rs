@@ -1,5 +1,7 @@
 //! The order in which data is seen: one permutation after another, as a function of (seed, step).
 
+use std::ops::Range;
+
 use crate::rng;
 
 /// Draws batches without replacement within an epoch. Batches may straddle two epochs.
@@ -27,6 +29,11 @@ impl Sampler {
                 })
                 .collect()
         })
+    }
+
+    /// As [`Sampler::batches`], of each batch only these places: what one of several ranks has of it.
+    pub fn parts(self, first: u64, last: u64, places: Range<usize>) -> impl Iterator<Item = Vec<usize>> + Send {
+        self.batches(first, last).map(move |batch| batch[places.clone()].to_vec())
     }
 
     fn permutation(self, epoch: u64) -> Vec<usize> {
@@ -63,6 +70,14 @@ mod tests {
         let sampler = Sampler { seed: 2, items: 7, batch: 3 };
         let all: Vec<_> = sampler.batches(0, 20).collect();
         assert_eq!(sampler.batches(13, 20).collect::<Vec<_>>(), all[13..]);
+    }
+
+    #[test]
+    fn parts_of_a_batch_make_it_up() {
+        let sampler = Sampler { seed: 3, items: 11, batch: 5 };
+        let whole = sampler.batches(2, 9);
+        let parts = sampler.parts(2, 9, 0..2).zip(sampler.parts(2, 9, 2..5)).map(|(a, b)| [a, b].concat());
+        assert!(whole.eq(parts));
     }
 
     #[test]

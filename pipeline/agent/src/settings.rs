@@ -1,5 +1,6 @@
 //! What a user can set about training.
 
+use playhouse_kernels::Ranks;
 use serde::{Deserialize, Serialize};
 
 use crate::compute::Compute;
@@ -61,6 +62,9 @@ pub struct Training {
     /// What to compute with.
     #[serde(skip)]
     pub compute: Compute,
+    /// The processes that share every batch. Their number changes the last digits only: sums are rounded in another order.
+    #[serde(skip)]
+    pub ranks: Ranks,
 }
 
 impl Default for Training {
@@ -85,6 +89,7 @@ impl Default for Training {
             centering: 0.01,
             patience: 0,
             compute: Compute::default(),
+            ranks: Ranks::default(),
         }
     }
 }
@@ -101,6 +106,12 @@ impl Training {
         within("beta1", self.beta1, 0.0, 0.9999)?;
         within("beta2", self.beta2, 0.0, 0.99999)?;
         within("shift", self.shift as f64, 0.0, if self.freeze_encoder { 0.0 } else { 16.0 })?;
+        if self.batch < self.ranks.size() {
+            let (batch, ranks) = (self.batch, self.ranks.size());
+            return Err(Error::Settings(format!(
+                "batch is {batch}, but each of {ranks} ranks needs one of it at least"
+            )));
+        }
         within("label_noise", self.label_noise, 0.0, 0.9)?;
         within("centering", self.centering, 0.0, 10.0)
     }
@@ -117,6 +128,11 @@ impl Training {
             }
             None => Ok(()),
         }
+    }
+
+    /// The most windows or pairs of a batch that one rank has.
+    pub(crate) fn most_of_batch(&self) -> usize {
+        self.batch.div_ceil(self.ranks.size())
     }
 
     /// Learning rate of step `step` (counted from 0).

@@ -19,12 +19,23 @@ pub(crate) struct Shifted<'a> {
     seed: u64,
     /// Of the next batch.
     step: u64,
+    /// Place in the whole batch of the first item that is loaded.
+    first: usize,
 }
 
 impl<'a> Shifted<'a> {
-    /// Shifts what `inner` loads for step `step` and those after it, by up to `reach` pixels.
-    pub fn new(inner: &'a mut dyn Loader, config: &ModelConfig, reach: usize, seed: u64, step: u64) -> Self {
-        Self { inner, side: config.frame_size, window: config.context * config.frame_bytes(), reach, seed, step }
+    /// Shifts what `inner` loads for step `step` and those after it, by up to `reach` pixels. A batch's items are those from place `first`
+    /// of the whole batch on.
+    pub fn new(
+        inner: &'a mut dyn Loader,
+        config: &ModelConfig,
+        reach: usize,
+        seed: u64,
+        step: u64,
+        first: usize,
+    ) -> Self {
+        let window = config.context * config.frame_bytes();
+        Self { inner, side: config.frame_size, window, reach, seed, step, first }
     }
 }
 
@@ -37,7 +48,8 @@ impl Loader for Shifted<'_> {
         self.inner.load(indices, out)?;
         let frame = self.side * self.side * 3;
         let mut whole = vec![0; frame];
-        for (place, window) in out.pixels.chunks_exact_mut(self.window).enumerate() {
+        let first = self.first * out.windows / indices.len().max(1);
+        for (place, window) in (first..).zip(out.pixels.chunks_exact_mut(self.window)) {
             let mut rng = rng::at(self.seed, &[3, self.step, place as u64]);
             let mut draw = || rng::below(&mut rng, 2 * self.reach + 1) as isize - self.reach as isize;
             let by = (draw(), draw());
@@ -105,6 +117,7 @@ mod tests {
             let side = self.0.frame_size;
             let frame: Vec<u8> = (0..side * side).flat_map(|i| [(i % side) as u8, (i / side) as u8, 0]).collect();
             out.pixels = frame.repeat(indices.len() * self.0.context);
+            out.windows = indices.len();
             Ok(())
         }
     }
@@ -114,7 +127,7 @@ mod tests {
         let config = ModelConfig::preset("tiny").unwrap();
         let load = |step| {
             let (mut inner, mut batch) = (Ramps(config.clone()), Batch::default());
-            Shifted::new(&mut inner, &config, 3, 7, step).load(&[0; 40], &mut batch).unwrap();
+            Shifted::new(&mut inner, &config, 3, 7, step, 0).load(&[0; 40], &mut batch).unwrap();
             batch.pixels
         };
         let pixels = load(5);
@@ -137,8 +150,12 @@ mod tests {
         assert_ne!(load(6), pixels);
         // The second batch of a run is the first of one that goes on there.
         let (mut inner, mut batch) = (Ramps(config.clone()), Batch::default());
-        let mut shifted = Shifted::new(&mut inner, &config, 3, 7, 4);
+        let mut shifted = Shifted::new(&mut inner, &config, 3, 7, 4, 0);
         (0..2).for_each(|_| shifted.load(&[0; 40], &mut batch).unwrap());
         assert_eq!(batch.pixels, pixels);
+        // And a rank's part is what it is in the whole.
+        let (mut inner, mut part) = (Ramps(config.clone()), Batch::default());
+        Shifted::new(&mut inner, &config, 3, 7, 5, 25).load(&[0; 15], &mut part).unwrap();
+        assert_eq!(part.pixels, pixels[25 * config.context * config.frame_bytes()..]);
     }
 }

@@ -13,6 +13,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use playhouse_kernels::RanksError;
+
 use crate::error::{Error, Result};
 use crate::feed::{Batch, Feed, Loader, ahead};
 use crate::files::Checkpoint;
@@ -29,7 +31,7 @@ pub(crate) trait Objective {
     /// Queues forward and backward of `batch`, whose frames are in `input`, and prepares whatever [`Objective::finish`] fetches.
     fn launch(&mut self, l: &mut Learner, pass: &Pass, input: Input, batch: &Batch) -> Result<()>;
 
-    /// Fetches the loss of what was launched last.
+    /// Fetches this rank's share of the loss of what was launched last: the loss is their sum over ranks.
     fn finish(&mut self, l: &mut Learner, batch: &Batch) -> Result<f64>;
 
     /// Adds the held-out batch in `input` to the measurement under way.
@@ -93,22 +95,25 @@ impl Run<'_> {
             }
         }
 
+        self.agree(state.step)?;
         let finished = state.step >= t.steps || best.as_ref().is_some_and(|b| b.exhausted(t));
         if !finished {
             let held_out = match held_out {
-                None => Vec::new(),
-                Some(loader) => self.held_out(loader, l, pass, o)?,
+                // What one rank measures, all would.
+                Some(loader) if t.ranks.leads() => self.held_out(loader, l, pass, o)?,
+                _ => Vec::new(),
             };
             let sampler = Sampler { seed: t.seed, items: train.items(), batch: t.batch };
-            let plan = sampler.batches(state.step, t.steps);
+            let places = t.ranks.share(t.batch);
+            let plan = sampler.parts(state.step, t.steps, places.clone());
             let (mut embedded, mut shifted);
             let loader = if t.freeze_encoder {
                 // The whole plan, not what is left of it: the order of first use must not depend on where one resumes.
-                let plan = sampler.batches(0, t.steps);
+                let plan = sampler.parts(0, t.steps, places);
                 embedded = Embedded::make(train, plan, l.b.as_mut(), &l.model.w, pass, &l.model.config, o)?;
                 &mut embedded as &mut dyn Loader
             } else if t.shift > 0 {
-                shifted = Shifted::new(train, &l.model.config, t.shift, t.seed, state.step);
+                shifted = Shifted::new(train, &l.model.config, t.shift, t.seed, state.step, places.start);
                 &mut shifted
             } else {
                 train
@@ -116,6 +121,10 @@ impl Run<'_> {
             ahead(loader, plan, |feed| self.steps(l, pass, objective, feed, &held_out, &mut state, &mut best, o))?;
         }
 
+        let model = self.dir.join("model.safetensors");
+        if !t.ranks.leads() {
+            return Ok(Report { model, metrics: state.metrics, kept_step: state.step });
+        }
         let mut kept_step = state.step;
         if let Some(best) = best {
             l.b.upload(l.model.weights, &best.weights);
@@ -123,9 +132,25 @@ impl Run<'_> {
             // Also as a metric: whoever reads only those must know which held-out values are the model's.
             state.metrics.push(MetricRow { step: state.step, name: KEPT_STEP.to_owned(), value: kept_step as f64 });
         }
-        let model = self.dir.join("model.safetensors");
         l.model.to_file(l.b.as_mut()).write(&model)?;
         Ok(Report { model, metrics: state.metrics, kept_step })
+    }
+
+    /// Sees to it that all ranks begin alike. After this the leader may write: the others have read.
+    fn agree(&self, step: u64) -> Result<()> {
+        let ranks = &self.settings.ranks;
+        let hash = blake3::hash(self.identity.to_string().as_bytes());
+        let [a, b, c, d, ..] = *hash.as_bytes();
+        let own = [step as f64, f64::from(u32::from_le_bytes([a, b, c, d]))];
+        let mut sums = own;
+        ranks.sum(&mut sums)?;
+        let same = |i: usize| sums[i] == own[i] * ranks.size() as f64;
+        let why = match (same(0), same(1)) {
+            (true, true) => return Ok(()),
+            (_, false) => "ranks have different settings or data: start them with the same command",
+            (false, true) => "ranks see different checkpoints: they must share a file system, and the home on it",
+        };
+        Err(RanksError::Apart(why.to_owned()).into())
     }
 
     /// The held-out items, loaded once and kept.
@@ -138,7 +163,7 @@ impl Run<'_> {
     ) -> Result<Vec<Batch>> {
         let t = self.settings;
         let indices = fixed(loader.items(), t.eval_windows);
-        let chunks: Vec<Vec<usize>> = indices.chunks(t.batch).map(<[usize]>::to_vec).collect();
+        let chunks: Vec<Vec<usize>> = indices.chunks(t.most_of_batch()).map(<[usize]>::to_vec).collect();
         let mut embedded;
         let loader = if t.freeze_encoder {
             let plan = chunks.iter().cloned();
@@ -191,7 +216,9 @@ impl Run<'_> {
                 pass.upload_pixels(l.b.as_mut(), slot, &next.pixels);
             }
 
-            let loss = objective.finish(l, &batch)?;
+            let mut loss = [objective.finish(l, &batch)?];
+            t.ranks.sum(&mut loss)?;
+            let [loss] = loss;
             if !loss.is_finite() {
                 return Err(Error::Diverged { step: state.step, what: "the loss", value: loss });
             }
@@ -212,7 +239,10 @@ impl Run<'_> {
             let rate = frames as f64 / started.0.elapsed().as_secs_f64().max(1e-9);
             o.progress(state.step, t.steps, &format!("loss {loss:.3}, {rate:.0} frames/s"));
 
-            let stopping = o.stop();
+            // One stops all: who left alone would keep the others waiting.
+            let mut stops = [o.stop(), stop_early].map(|stop| f64::from(u8::from(stop)));
+            t.ranks.sum(&mut stops)?;
+            let [stopping, stop_early] = stops.map(|votes| votes > 0.0);
             if last || stop_early || stopping || state.step.is_multiple_of(t.checkpoint_every) {
                 self.save(l, objective, best, state)?;
             }
@@ -291,6 +321,9 @@ impl Run<'_> {
         best: &Option<Best>,
         state: &mut Checkpoint,
     ) -> Result<()> {
+        if !self.settings.ranks.leads() {
+            return Ok(());
+        }
         l.save_into(state);
         state.numbers.insert("objective".to_owned(), objective.state());
         if let Some(best) = best {

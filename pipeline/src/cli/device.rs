@@ -9,17 +9,19 @@ use super::args::DeviceArg;
 
 impl Context<'_> {
     /// Whether CUDA works is found out by starting it, before anything else is.
-    pub(super) fn compute(&self, wanted: DeviceArg) -> Result<Compute> {
-        let on = |device| Compute { device, threads: self.threads };
+    ///
+    /// `gpu` is its place in the driver's list.
+    pub(super) fn compute(&self, wanted: DeviceArg, gpu: usize) -> Result<Compute> {
+        let on = |device| Compute { device, threads: self.threads, gpu };
         match wanted {
             DeviceArg::Cpu => Ok(on(Device::Cpu)),
             DeviceArg::Cuda => {
-                let gpu = open_cuda().context("--device cuda cannot be had")?;
+                let gpu = open_cuda(gpu).context("--device cuda cannot be had")?;
                 self.console.line(&format!("device: {}", gpu.name()));
                 Ok(on(Device::Cuda))
             }
             DeviceArg::Auto if device::probe().gpus.is_empty() => Ok(on(Device::Cpu)),
-            DeviceArg::Auto => match open_cuda() {
+            DeviceArg::Auto => match open_cuda(gpu) {
                 Ok(gpu) => {
                     self.console.line(&format!("device: {}", gpu.name()));
                     Ok(on(Device::Cuda))

@@ -13,7 +13,7 @@ use crate::evaluate::evaluate_model;
 /// `playhouse evaluate`
 pub(super) fn evaluate(context: &mut Context, args: &EvaluateArgs) -> Result<()> {
     let model = model(context, args)?;
-    let compute = context.compute(args.device)?;
+    let compute = context.compute(args.device, 0)?;
     let task = context.console.task("evaluate");
     let summary = evaluate_model(&model, &args.map, args.episodes, args.seed, args.temperature, compute, &task)?;
     drop(task);

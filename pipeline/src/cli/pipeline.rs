@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use playhouse_agent::Ranks;
+use playhouse_kernels::ranks::Launch;
 
 use super::args::{PipelineArgs, PlanArgs, RunArgs};
 use super::text::{columns, number};
 use super::{Context, cluster, json};
+use crate::engine::Error;
 use crate::engine::clock;
 use crate::engine::definition::Definition;
 use crate::engine::plan::{Plan, State};
 use crate::engine::run::{Fate, Options, Summary, run as execute, title, verdict};
+use crate::ranks::follow;
 
 /// Figures of a stage that fit on its line.
 const SHOWN_FIGURES: usize = 4;
@@ -89,8 +93,19 @@ fn describe(plan: &Plan) -> String {
 /// `playhouse run`
 pub(super) fn run(context: &mut Context, args: RunArgs) -> Result<()> {
     let definition = Definition::load(&args.pipeline.pipeline)?;
+    let launch = Launch::from_environment().map_err(|e| Error::Usage(e.to_string()))?;
+    if args.jobs > 1 && launch.as_ref().is_some_and(|launch| launch.size > 1) {
+        let why = "--jobs and several ranks (WORLD_SIZE): ranks train one stage at a time, so leave --jobs out";
+        return Err(Error::Usage(why.to_owned()).into());
+    }
+    let compute = context.compute(args.device, launch.as_ref().map_or(0, |launch| launch.local_rank))?;
+    let ranks = meet(context, launch.as_ref())?;
+    if !ranks.leads() {
+        return follow(&ranks, compute);
+    }
     let options = Options {
-        compute: context.compute(args.device)?,
+        compute,
+        ranks: ranks.clone(),
         jobs: args.jobs.into(),
         memory_limit: context.memory_limit,
         spill_limit: context.spill_limit,
@@ -102,8 +117,18 @@ pub(super) fn run(context: &mut Context, args: RunArgs) -> Result<()> {
     let plan = resolve(context, &definition, &args.pipeline)?;
     context.console.line(head(&plan).trim_end());
     let summary = execute(&plan, &lock, &options, &context.console)?;
+    ranks.end();
     write!(context.out, "{}", summarise(&plan, &summary))?;
     verdict(&summary)
+}
+
+/// This process among those that a launcher started, or alone.
+fn meet(context: &Context, launch: Option<&Launch>) -> Result<Ranks> {
+    let Some(launch) = launch else { return Ok(Ranks::default()) };
+    if launch.size > 1 && launch.rank == 0 {
+        context.console.line(&format!("waiting for {} ranks at {}", launch.size, launch.address));
+    }
+    Ok(Ranks::meet(launch)?)
 }
 
 fn summarise(plan: &Plan, summary: &Summary) -> String {

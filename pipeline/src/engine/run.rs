@@ -9,13 +9,12 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail};
-use playhouse_agent::Compute;
+use anyhow::{Context, Result, bail};
+use playhouse_agent::{Compute, Ranks};
 use playhouse_cluster::Cluster;
 use playhouse_queries::{Session, SessionOptions};
 
@@ -27,6 +26,7 @@ use super::plan::{Item, Plan, State, stage_of};
 use super::store::{FORMAT, Home, Lock, StageRecord, files, hashes};
 use super::{catalog, clock, fingerprint, ledger, names, preflight};
 use crate::progress::{Console, Progress, interrupted};
+use crate::ranks;
 use crate::stages::{self, Outcome, StageContext};
 
 /// Rows of a violated expectation that are shown.
@@ -51,6 +51,8 @@ pub struct Options {
     pub spill_limit: Option<u64>,
     /// Machines that run the SQL of `query` stages; none: this one.
     pub cluster: Option<Arc<dyn Cluster>>,
+    /// Processes that share the batches of training stages.
+    pub ranks: Ranks,
     /// What was typed, for the lock.
     pub command: String,
 }
@@ -417,11 +419,9 @@ fn work(
         session,
         progress,
         compute: options.compute,
+        ranks: options.ranks.clone(),
     };
-    // A bug in one stage must not take the books and the other branches with it.
-    catch_unwind(AssertUnwindSafe(|| stages::run(&item.kind, &context))).unwrap_or_else(|_| {
-        Err(anyhow!("internal error (the lines above say where); please report it with the definition"))
-    })
+    ranks::lead(&item.kind, &context)
 }
 
 /// Looks at a finished stage's expectations and describes those that do not hold.

@@ -66,7 +66,7 @@ impl Stage for Imitate {
         let Imitate { inputs, training } = self;
         let init = inputs.init.as_deref().map(|stage| ctx.model(stage)).transpose()?;
         let config = super::model_config(inputs.model.as_deref(), init.as_deref())?;
-        let training = Training { seed: ctx.training_seed(training.seed), compute: ctx.compute, ..training };
+        let training = ctx.training(training);
         let data = ctx.dataset(&inputs.data)?;
         let open =
             |stage: &str, cache| Windows::from_table(&data, &ctx.query(stage)?, Role::Whole, config.frame_size, cache);
@@ -76,6 +76,9 @@ impl Stage for Imitate {
         let windows = train.len() as u64;
         let mut watch = Watch::new(ctx.progress);
         let report = imitate(&config, init.as_deref(), &mut train, held_out, &training, ctx.dir, &mut watch)?;
+        if !ctx.ranks.leads() {
+            return Ok(Outcome::default());
+        }
         table::write_metrics(&ctx.dir.join("metrics.parquet"), &report.metrics)?;
         let mut outcome = super::training_outcome(&report);
         outcome.rows.insert("windows".into(), windows);

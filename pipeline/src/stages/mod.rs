@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use playhouse_agent::{Compute, MetricRow, ModelConfig, Report, Training};
+use playhouse_agent::{Compute, MetricRow, ModelConfig, Ranks, Report, Training};
 use playhouse_queries::Session;
 use playhouse_schemas::Dataset;
 
@@ -73,6 +73,8 @@ pub struct StageContext<'a> {
     pub progress: &'a dyn Progress,
     /// Device and threads the stage may use.
     pub compute: Compute,
+    /// Processes that train with this one. Only the one that leads writes.
+    pub ranks: Ranks,
 }
 
 /// What a finished stage tells.
@@ -190,6 +192,11 @@ impl StageContext<'_> {
     /// The seed that the settings give, else the run's, mixed with the stage's name.
     fn training_seed(&self, set: u64) -> u64 {
         if self.settings.contains_key("seed") { set } else { purpose_seed(self.seed, self.name) }
+    }
+
+    /// What the settings give, with what only the run knows.
+    fn training(&self, set: Training) -> Training {
+        Training { seed: self.training_seed(set.seed), compute: self.compute, ranks: self.ranks.clone(), ..set }
     }
 
     /// The dataset of an input stage.

@@ -60,7 +60,7 @@ impl Stage for Reward {
         let Reward { inputs, training } = self;
         let init = inputs.init.as_deref().map(|stage| ctx.model(stage)).transpose()?;
         let config = super::model_config(inputs.model.as_deref(), init.as_deref())?;
-        let training = Training { seed: ctx.training_seed(training.seed), compute: ctx.compute, ..training };
+        let training = ctx.training(training);
         let data = ctx.dataset(&inputs.data)?;
         let open = |stage: &str, cache| Pairs::from_table(&data, &ctx.query(stage)?, config.frame_size, cache);
         let mut train = open(&inputs.pairs, training_cache())?;
@@ -69,6 +69,9 @@ impl Stage for Reward {
         let mut watch = Watch::new(ctx.progress);
         let report = train_reward(&config, init.as_deref(), &mut train, &mut held_out, &training, ctx.dir, &mut watch)?;
         drop((train, held_out));
+        if !ctx.ranks.leads() {
+            return Ok(Outcome::default());
+        }
         table::write_metrics(&ctx.dir.join("metrics.parquet"), &report.metrics)?;
         let mut outcome = super::training_outcome(&report);
         outcome.rows.insert("pairs".into(), pairs);

@@ -20,7 +20,7 @@ impl GpuBench {
     /// # Errors
     /// What is missing or too old, and how to get it.
     pub fn open() -> Result<Self, CudaError> {
-        Ok(Self { gpu: Gpu::open()?, held: Vec::new() })
+        Ok(Self { gpu: Gpu::open(0)?, held: Vec::new() })
     }
 
     /// The GPU in words.
@@ -92,7 +92,7 @@ impl Clock {
     /// # Errors
     /// What is missing or too old, and how to get it.
     pub fn open() -> Result<Self, CudaError> {
-        let mut gpu = Gpu::open()?;
+        let mut gpu = Gpu::open(0)?;
         let flush = gpu.allocate(&[FLUSH])[0];
         let event = || must("making an event", result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT));
         gpu.enter();

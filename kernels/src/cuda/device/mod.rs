@@ -6,14 +6,17 @@
 pub mod bench;
 pub mod compile;
 mod multiply;
+mod nccl;
 
 use super::linear::Epilogue;
 use super::queue::Work;
 use super::{Driver, Launch, Pointer, Product};
 use crate::device::{Library, probe};
+use crate::{Ranks, RanksError};
 use cudarc::cublaslt::result::CublasError;
 use cudarc::driver::{DriverError, result, sys};
 use multiply::{Multiplier, WORKSPACE};
+use nccl::Communicator;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::fmt;
@@ -91,6 +94,7 @@ pub struct Gpu {
     kernels: HashMap<&'static str, (sys::CUfunction, u32)>,
     multiplier: Multiplier,
     graphs: Vec<sys::CUgraphExec>,
+    communicator: Option<Communicator>,
     /// Device memory to be freed at the end.
     memory: Vec<sys::CUdeviceptr>,
 }
@@ -99,16 +103,23 @@ pub struct Gpu {
 unsafe impl Send for Gpu {}
 
 impl Gpu {
-    /// The first GPU, with all kernels compiled.
-    pub fn open() -> Result<Gpu, CudaError> {
+    /// The GPU that CUDA lists at this place, with all kernels compiled.
+    pub fn open(place: usize) -> Result<Gpu, CudaError> {
         let found = probe();
         for library in [&found.driver, &found.nvrtc, &found.cublaslt] {
             if let Library::Missing { why } = library {
                 return Err(CudaError::Missing(why.clone()));
             }
         }
-        let Some(gpu) = found.gpus.first() else {
-            return Err(CudaError::Missing("the CUDA driver lists no GPU: see what nvidia-smi says".to_owned()));
+        let Some(gpu) = found.gpus.get(place) else {
+            let why = match found.gpus.len() {
+                0 => "the CUDA driver lists no GPU: see what nvidia-smi says".to_owned(),
+                some => format!(
+                    "the CUDA driver lists {some} GPUs, and this process is to take number {place} counted from 0 (LOCAL_RANK): start \
+                     one process a GPU"
+                ),
+            };
+            return Err(CudaError::Missing(why));
         };
         if gpu.capability < (8, 0) {
             return Err(CudaError::TooOld(format!("{gpu} has no bf16: sm_80 (Ampere) or later is needed")));
@@ -137,18 +148,18 @@ impl Gpu {
             code.push(compile::kept(&place, || unsafe { compile::compile(source, &architecture, &[]) }.map(|c| c.0))?);
         }
         let name = format!("cuda ({}, {architecture})", gpu.name);
-        // SAFETY: `probe` has started the driver; the device is the one it lists first.
-        unsafe { Self::start(name, &code) }.map_err(|e| refused("starting on the GPU", e))?
+        // SAFETY: `probe` has started the driver, which lists that device.
+        unsafe { Self::start(name, place, &code) }.map_err(|e| refused("starting on the GPU", e))?
     }
 
     /// # Safety
     /// The driver is there and has been started.
-    unsafe fn start(name: String, code: &[Vec<u8>]) -> Result<Result<Gpu, CudaError>, DriverError> {
+    unsafe fn start(name: String, place: usize, code: &[Vec<u8>]) -> Result<Result<Gpu, CudaError>, DriverError> {
         let untimed = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING;
         let stream = || result::stream::create(result::stream::StreamKind::NonBlocking);
         // SAFETY: the context is made current first; every handle comes from the driver just before.
         unsafe {
-            let context = result::primary_ctx::retain(result::device::get(0)?)?;
+            let context = result::primary_ctx::retain(result::device::get(place as i32)?)?;
             result::ctx::set_current(context)?;
             let modules = code.iter().map(|code| result::module::load_data(code.as_ptr().cast()));
             let modules = modules.collect::<Result<Vec<_>, _>>()?;
@@ -174,6 +185,7 @@ impl Gpu {
                 kernels: HashMap::new(),
                 multiplier,
                 graphs: Vec::new(),
+                communicator: None,
                 memory: vec![workspace],
             }))
         }
@@ -208,6 +220,10 @@ impl Gpu {
         let kernel = (function, threads.unsigned_abs());
         self.kernels.insert(name, kernel);
         kernel
+    }
+
+    fn joined(&self) -> &Communicator {
+        self.communicator.as_ref().unwrap_or_else(|| unreachable!("the backend joins the ranks before it reduces"))
     }
 
     /// Queues a copy on the device.
@@ -258,6 +274,7 @@ impl Drop for Gpu {
                 let _ = result::stream::synchronize(stream);
                 let _ = result::stream::destroy(stream);
             }
+            drop(self.communicator.take());
             for graph in self.graphs.drain(..) {
                 let _ = result::graph::exec_destroy(graph);
             }
@@ -338,6 +355,10 @@ impl Driver for Gpu {
                 assert!(fused, "cuBLASLt has no algorithm any more for {product:?}");
             }
             Work::Copy { from, to, bytes } => self.copy(*from, *to, *bytes),
+            // SAFETY: the backend has checked the length, and leaves the memory alone until it waits; the stream lives as long as `self`.
+            Work::Reduce { at, len } => unsafe { self.joined().sum(*at, *len, self.compute) },
+            // SAFETY: the stream lives as long as `self`.
+            Work::AwaitReduced => unsafe { self.joined().wait(self.compute) },
         }
     }
 
@@ -402,6 +423,12 @@ impl Driver for Gpu {
             must("recording uploads", result::event::record(self.uploaded, self.copy));
             must("waiting for uploads", result::stream::wait_event(self.compute, self.uploaded, flags));
         }
+    }
+
+    fn join(&mut self, ranks: &Ranks) -> Result<(), RanksError> {
+        self.enter();
+        self.communicator = Some(Communicator::join(ranks)?);
+        Ok(())
     }
 
     fn synchronize(&mut self) {

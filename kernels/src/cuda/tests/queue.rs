@@ -44,6 +44,9 @@ impl Driver for Notes {
     }
     fn upload(&mut self, _: Pointer, _: &[u8]) {}
     fn wait_uploads(&mut self) {}
+    fn join(&mut self, _: &crate::Ranks) -> Result<(), crate::RanksError> {
+        Ok(())
+    }
     fn synchronize(&mut self) {}
 }
 

@@ -77,7 +77,7 @@ fn play(b: Box<dyn Backend>) {
 }
 
 fn gpu() -> Box<dyn Backend> {
-    Compute { device: Device::Cuda, threads: 2 }.backend().unwrap()
+    Compute { device: Device::Cuda, ..Compute::cpu(2) }.backend().unwrap()
 }
 
 /// |a - b| / |b|, after both are found finite.

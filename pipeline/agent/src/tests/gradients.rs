@@ -130,7 +130,7 @@ fn recomputed_activations_give_the_same_gradients() {
     let mut again = Bench::new(&config, &weights, batch(&config, 5));
     let mut l = Learner::plan(Compute::cpu(2).backend().unwrap(), &config, Head::Policy);
     again.pass = Pass::plan_keeping(l.b.as_mut(), &config, 5, true, 32);
-    again.objective = crate::imitate::Imitation::plan(&mut l, 5);
+    again.objective = crate::imitate::Imitation::plan(&mut l, 5, &playhouse_kernels::Ranks::default());
     l.b.upload(l.model.weights, &weights);
     again.pass.upload_pixels(l.b.as_mut(), 0, &again.batch.pixels);
     l.b.wait_uploads();

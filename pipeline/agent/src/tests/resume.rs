@@ -78,7 +78,7 @@ fn a_checkpoint_of_one_device_is_refused_by_another() {
     let layout = Layout::new(&small_config(), Head::Policy);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
-    let run = |device| Compute { device, threads: 1 }.mark(serde_json::json!({ "settings": { "lr": 0.1 } }));
+    let run = |device| Compute { device, ..Compute::cpu(1) }.mark(serde_json::json!({ "settings": { "lr": 0.1 } }));
     for (made, other) in [(Device::Cuda, Device::Cpu), (Device::Cpu, Device::Cuda)] {
         let [weights, m, v] = std::array::from_fn(|_| vec![0.0; layout.len()]);
         let checkpoint = Checkpoint { run: run(made), weights, m, v, ..Checkpoint::default() };

@@ -49,7 +49,7 @@ impl Bench {
     pub fn on(b: Box<dyn Backend>, config: &ModelConfig, weights: &[f32], batch: Batch) -> Self {
         let mut l = Learner::plan(b, config, Head::Policy);
         let pass = Pass::plan(l.b.as_mut(), config, batch.windows, true);
-        let objective = Imitation::plan(&mut l, batch.windows);
+        let objective = Imitation::plan(&mut l, batch.windows, &playhouse_kernels::Ranks::default());
         l.b.upload(l.model.weights, weights);
         pass.upload_pixels(l.b.as_mut(), 0, &batch.pixels);
         l.b.wait_uploads();

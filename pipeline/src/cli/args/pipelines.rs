@@ -42,6 +42,11 @@ Examples:
   playhouse run my.toml --select 'finetune+' --threads 8
   playhouse run paper --jobs 2
   playhouse run my.toml --cluster 10.0.0.1:50050
+  torchrun --no-python --nproc-per-node 8 playhouse run my.toml --device cuda
+
+Training on several GPUs or machines: start one process each with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT,
+as torchrun and its like do. Each takes its part of every batch of pretrain, finetune, prefer and reward; rank 0 does the
+rest. All need the same files at the same paths. A checkpoint does not know how many there were.
 
 Ctrl-C stops at the next checkpoint; the same command goes on from there.")]
 pub struct RunArgs {
