@@ -38,6 +38,8 @@ impl House {
         // What the machine's owner has set is not the test's.
         for name in
             ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ALLOW_HTTP", "AWS_ENDPOINT_URL"]
+                .into_iter()
+                .chain(["RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"])
         {
             command.env_remove(name);
         }

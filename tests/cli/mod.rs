@@ -6,6 +6,7 @@
 //! - `results`: the table of a paper's claims over the runs of a matrix.
 //! - `tables`: plain tables of other tools, imported, queried, refused and resumed.
 //! - `stats`: what a dataset holds, what is wrong with it, in what two differ.
+//! - `ranks`: one run by several processes.
 //! - `shell`: scripts, pictures, and the prompt on a real pseudo-terminal.
 //! - `memory`: what queries take, small limits, hostile questions.
 //! - `buckets`: datasets in a bucket of an S3 server.
@@ -22,6 +23,7 @@ mod engine;
 mod house;
 mod matrix;
 mod memory;
+mod ranks;
 mod results;
 mod shell;
 mod stats;

@@ -29,6 +29,19 @@ part() {
   else line "$name" "FAILED after $((SECONDS - since)) s: see $name.log"; failed=1; fi
 }
 
+# One rank a GPU, as torchrun starts them.
+every_gpu() {
+  local size rank pids=() status=0
+  size="$(wc -l < gpu.txt)"
+  for ((rank = 0; rank < size; rank++)); do
+    RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=$size MASTER_ADDR=127.0.0.1 MASTER_PORT=29511 \
+      "$playhouse" --home every-gpu run jumppad-small --device cuda &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid" || status=1; done
+  return "$status"
+}
+
 has_torch() { python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; }
 
 date -u '+%F %H:%M UTC' > summary.txt
@@ -56,6 +69,10 @@ if [ -x "$playhouse" ]; then
   part doctor "$playhouse" doctor
   part jumppad "$playhouse" run jumppad --device cuda
   part jumppad-small-model "$playhouse" --home small run jumppad --set model=small --device cuda
+  # One rank sums through NCCL as many do: the same figures as without, and what the sums cost.
+  part one-rank env RANK=0 WORLD_SIZE=1 "$playhouse" --home one-rank run jumppad-small --device cuda
+  if [ "$(wc -l < gpu.txt)" -gt 1 ]; then part every-gpu every_gpu
+  else line every-gpu "skipped: there is one"; fi
 else
   line "jumppad" "skipped: no $playhouse"
 fi

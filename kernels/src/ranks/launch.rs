@@ -100,10 +100,10 @@ impl Launch {
             match listener.accept() {
                 Ok((stream, _)) => {
                     // Whoever does not say the right words is not one of us.
-                    if let Some((rank, stream)) = self.greeted(stream) {
-                        if met.insert(rank, stream).is_some() {
-                            return Err(launch(format!("two processes say that they are rank {rank} (RANK)")));
-                        }
+                    if let Some((rank, stream)) = self.greeted(stream)
+                        && met.insert(rank, stream).is_some()
+                    {
+                        return Err(launch(format!("two processes say that they are rank {rank} (RANK)")));
                     }
                 }
                 Err(_) if since.elapsed() > PATIENCE => {
