@@ -4,7 +4,7 @@
 //! absent, so each library is asked for before its first call.
 
 use crate::cpu::simd::Level;
-use cudarc::{cublaslt, driver, nvrtc};
+use cudarc::{cublaslt, driver, nccl, nvrtc};
 use std::fmt;
 
 /// What computes.
@@ -79,10 +79,12 @@ pub struct Devices {
     pub nvrtc: Library,
     /// The library of matrix products on the GPU.
     pub cublaslt: Library,
+    /// The library of sums over several GPUs; one alone does without.
+    pub nccl: Library,
 }
 
 impl Devices {
-    /// True when a GPU, the driver and both libraries are there.
+    /// True when a GPU, the driver and the libraries that one GPU needs are there.
     pub fn cuda_complete(&self) -> bool {
         let present = |l: &Library| matches!(l, Library::Present { .. });
         !self.gpus.is_empty() && [&self.driver, &self.nvrtc, &self.cublaslt].into_iter().all(present)
@@ -96,6 +98,9 @@ const NVRTC: &str = "NVRTC (libnvrtc) compiles CUDA kernels at run time; it is i
 const CUBLASLT: &str = "cuBLASLt (libcublasLt) multiplies matrices on the GPU; it is in the CUDA toolkit and in the Python \
                         package nvidia-cublas, whose lib folder must then be on LD_LIBRARY_PATH";
 
+const NCCL: &str = "NCCL (libnccl) sums gradients over GPUs, for training on several; it is in NVIDIA's package libnccl-dev, and as \
+                    libnccl.so.2 in the Python package nvidia-nccl-cu13: link that as libnccl.so in a folder on LD_LIBRARY_PATH";
+
 fn missing(what: &str, problem: &str) -> Library {
     Library::Missing { why: format!("{problem}: {what}") }
 }
@@ -103,7 +108,7 @@ fn missing(what: &str, problem: &str) -> Library {
 /// Looks at the machine.
 pub fn probe() -> Devices {
     let (driver, gpus) = probe_driver();
-    Devices { cpu: probe_cpu(), driver, gpus, nvrtc: probe_nvrtc(), cublaslt: probe_cublaslt() }
+    Devices { cpu: probe_cpu(), driver, gpus, nvrtc: probe_nvrtc(), cublaslt: probe_cublaslt(), nccl: probe_nccl() }
 }
 
 fn probe_cpu() -> CpuDevice {
@@ -178,6 +183,19 @@ fn probe_cublaslt() -> Library {
     Library::Present { version: format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100) }
 }
 
+pub(crate) fn probe_nccl() -> Library {
+    // SAFETY: as in `probe_driver`.
+    if !unsafe { nccl::sys::is_culib_present() } {
+        return missing(NCCL, "not found");
+    }
+    match nccl::result::get_nccl_version() {
+        Ok(version) => {
+            Library::Present { version: format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100) }
+        }
+        Err(error) => missing(NCCL, &format!("found, but it does not answer ({:?})", error.0)),
+    }
+}
+
 fn gib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1u32 << 30)
 }
@@ -217,7 +235,8 @@ impl fmt::Display for Devices {
             writeln!(f, "GPU          none listed by a CUDA driver")?;
         }
         writeln!(f, "NVRTC        {}", self.nvrtc)?;
-        write!(f, "cuBLASLt     {}", self.cublaslt)
+        writeln!(f, "cuBLASLt     {}", self.cublaslt)?;
+        write!(f, "NCCL         {}", self.nccl)
     }
 }
 
@@ -231,10 +250,10 @@ mod tests {
         assert!(found.cpu.threads >= 1);
         assert_eq!(found.cpu.simd.last(), Some(&"portable SIMD"));
         let text = found.to_string();
-        for library in [&found.driver, &found.nvrtc, &found.cublaslt] {
+        for library in [&found.driver, &found.nvrtc, &found.cublaslt, &found.nccl] {
             if let Library::Missing { why } = library {
                 assert!(why.contains("found") && why.contains("it ") && text.contains(why.as_str()), "{why}");
-                assert!(!found.cuda_complete());
+                assert!(!found.cuda_complete() || library == &found.nccl);
             }
         }
     }

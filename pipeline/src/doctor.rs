@@ -102,6 +102,7 @@ pub fn examine(home: &Path, threads: usize) -> Findings {
             Library::new("CUDA driver", &devices.driver),
             Library::new("NVRTC", &devices.nvrtc),
             Library::new("cuBLASLt", &devices.cublaslt),
+            Library::new("NCCL", &devices.nccl),
         ],
         backend: backend(&devices, threads),
         simd: devices.cpu.simd,

@@ -47,7 +47,7 @@ pub fn write(to: &mut impl Write, task: u32, content: Content, bytes: &[u8]) -> 
 /// Waits for a frame.
 pub fn read(from: &mut impl Read) -> io::Result<Frame> {
     let mut head = [0; HEAD];
-    from.read_exact(&mut head)?;
+    from.read_exact(&mut head).map_err(closed)?;
     let [code, a, b, c, d, length @ ..] = head;
     let strange = || io::Error::new(io::ErrorKind::InvalidData, "it does not speak this program's language");
     let content = CONTENTS.iter().find(|(known, _)| *known == code).map(|(_, content)| *content);
@@ -57,7 +57,15 @@ pub fn read(from: &mut impl Read) -> io::Result<Frame> {
     // Grows as bytes come: a length is not to be trusted with memory.
     from.take(length).read_to_end(&mut bytes)?;
     if bytes.len() as u64 != length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+        return Err(closed(io::ErrorKind::UnexpectedEof.into()));
     }
     Ok(Frame { task: u32::from_le_bytes([a, b, c, d]), content, bytes })
+}
+
+/// The standard library's words for the end of a stream are about a buffer.
+fn closed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it has ended"),
+        _ => error,
+    }
 }

@@ -9,6 +9,7 @@
 //! Both events are part of a captured graph like any other work, so a replayed step forks and joins in the same places.
 
 use super::{Pointer, must};
+use crate::device::{Library, probe_nccl};
 use crate::{Ranks, RanksError};
 use cudarc::driver::{result, sys};
 use cudarc::nccl;
@@ -28,13 +29,8 @@ fn refused(what: &str, error: &nccl::result::NcclError) -> RanksError {
 impl Communicator {
     /// Connects the GPU of the current context with those of all ranks.
     pub fn join(ranks: &Ranks) -> Result<Self, RanksError> {
-        // SAFETY: it only tries to load the library. Without this question cudarc would panic.
-        if !unsafe { nccl::sys::is_culib_present() } {
-            return Err(RanksError::Nccl(
-                "GPUs of several ranks need NCCL: put a folder with libnccl.so on LD_LIBRARY_PATH (the wheel nvidia-nccl-cu13 has it as \
-                 libnccl.so.2: link that under the shorter name)"
-                    .to_owned(),
-            ));
+        if let Library::Missing { why } = probe_nccl() {
+            return Err(RanksError::Nccl(why));
         }
         let mut name = nccl::sys::ncclUniqueId { internal: [0; 128] };
         if ranks.leads() {
