@@ -274,10 +274,11 @@ impl Drop for Gpu {
                 let _ = result::stream::synchronize(stream);
                 let _ = result::stream::destroy(stream);
             }
-            drop(self.communicator.take());
             for graph in self.graphs.drain(..) {
                 let _ = result::graph::exec_destroy(graph);
             }
+            // Graphs hold work of its: NCCL wants them gone first.
+            drop(self.communicator.take());
             for at in self.memory.drain(..) {
                 let _ = result::free_sync(at);
             }
