@@ -13,6 +13,13 @@
 #define KERNEL(name, threads) extern "C" __global__ void __launch_bounds__(threads) name
 #define REGISTER(name)
 #define SHARED(type, name, count) __shared__ __align__(16) type name[count]
+// Shared memory beyond 48 KiB, of which a launch says how many bytes it needs: CARVING once, then CARVE for each array.
+#define CARVING                                           \
+    extern __shared__ __align__(16) unsigned char whole[]; \
+    unsigned carved = 0
+#define CARVE(type, name, count)                                 \
+    type* const name = reinterpret_cast<type*>(whole + carved);  \
+    carved += (sizeof(type) * (count) + 15) / 16 * 16
 #define PLAYHOUSE_HERE int = 0
 #define INFINITY __int_as_float(0x7f800000)
 #else
@@ -23,6 +30,9 @@
 // A static shared array of at most 48 KiB with the others; 16-byte aligned.
 #define SHARED(type, name, count) \
     type* const name = static_cast<type*>(emulator::shared_array(#name, sizeof(type) * (count), {__FILE__, __LINE__}))
+#define CARVING
+#define CARVE(type, name, count) \
+    type* const name = static_cast<type*>(emulator::carved_array(#name, sizeof(type) * (count), {__FILE__, __LINE__}))
 #endif
 
 #define INLINE __device__ __forceinline__
@@ -69,6 +79,32 @@ INLINE unsigned pair(float low, float high) {
 #endif
 }
 
+// ---- GELU ------------------------------------------------------------------------------------------------------------
+
+// The hardware's tanh: off by up to 2^-11 of its value, a quarter of what rounding to bf16 may change.
+INLINE float fast_tanh(float x) {
+#if defined(PLAYHOUSE_EMULATOR)
+    // As many bits as are promised.
+    return __uint_as_float(__float_as_uint(tanhf(x)) & 0xffffe000u);
+#else
+    float y;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+
+struct Gelu {
+    float value, slope;
+};
+
+// x / 2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), and its derivative.
+INLINE Gelu gelu(float x) {
+    constexpr float ROOT = 0.7978845608f, CUBE = 0.044715f;
+    const float square = x * x, t = fast_tanh(x * fmaf(ROOT * CUBE, square, ROOT)), half = 0.5f * x;
+    const float slope = fmaf(half * fmaf(-t, t, 1), fmaf(3 * ROOT * CUBE, square, ROOT), fmaf(0.5f, t, 0.5f));
+    return {fmaf(half, t, half), slope};
+}
+
 // ---- vectors of 16 bytes ---------------------------------------------------------------------------------------------
 
 INLINE uint4 load16(const void* p) {
@@ -102,6 +138,13 @@ INLINE void load8(const float* p, float (&x)[8]) {
     x[4] = __uint_as_float(b.x), x[5] = __uint_as_float(b.y), x[6] = __uint_as_float(b.z), x[7] = __uint_as_float(b.w);
 }
 INLINE void store8(bf16* p, const float (&x)[8]) { store16(p, pack8(x)); }
+
+// Two neighbours.
+INLINE float2 load2(const bf16* p) {
+    const unsigned both = *reinterpret_cast<const unsigned*>(p);
+    return make_float2(first(both), second(both));
+}
+INLINE void store2(bf16* p, unsigned both) { *reinterpret_cast<unsigned*>(p) = both; }
 
 // ---- warps -----------------------------------------------------------------------------------------------------------
 

@@ -6,8 +6,6 @@
 //   layer_scale_backward   dpre = scale dy;  dscale = sum over rows of dy pre
 //   bias_backward          db = sum over rows of dy
 //
-// with gelu(x) = x / 2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
-//
 // z, skip, pre, y and their gradients: bf16 [M,N]. b, scale and their gradients: fp32 [N]. y may be skip or z, and dx may be dy.
 // A thread is one element of a row: neighbours in memory are neighbours in a warp. Sums over rows: a thread is a column and
 // takes every gridDim.y-th row; each row of blocks leaves a row of parts[gridDim.y, N], which reduce.cu adds up.
@@ -16,16 +14,6 @@
 #include "device.cuh"
 
 constexpr int THREADS = 256;
-
-struct Gelu {
-    float value, slope;
-};
-
-INLINE Gelu gelu(float x) {
-    constexpr float ROOT = 0.7978845608f, CUBE = 0.044715f;
-    const float t = tanhf(ROOT * (x + CUBE * x * x * x));
-    return {0.5f * x * (1 + t), 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * ROOT * (1 + 3 * CUBE * x * x)};
-}
 
 // Rows along y, in turns if there are more than blocks.
 #define FOR_ROWS(row, rows) \

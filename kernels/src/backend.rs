@@ -97,6 +97,34 @@ pub enum Epilogue {
     },
 }
 
+/// The parameters of a ConvNeXt block's inverted bottleneck of C channels, or their gradients.
+#[derive(Clone, Copy, Debug)]
+pub struct Bottleneck {
+    /// Gain of the norm, [C].
+    pub gain: Tensor,
+    /// Shift of the norm, [C].
+    pub shift: Tensor,
+    /// [C,4C].
+    pub expand_w: Tensor,
+    /// [4C].
+    pub expand_b: Tensor,
+    /// [4C,C].
+    pub contract_w: Tensor,
+    /// [C].
+    pub contract_b: Tensor,
+    /// Layer scale, [C].
+    pub scale: Tensor,
+}
+
+/// The inverted bottleneck as one operator: y = skip + scale * (gelu(norm(x) @ expand + b) @ contract + b), over rows of C channels. What
+/// it means are its parts, one after another; it keeps nothing of what is between them.
+pub trait FusedBottleneck {
+    /// y[R,C] from x[R,C] and skip[R,C].
+    fn bottleneck_forward(&mut self, x: Tensor, skip: Tensor, w: &Bottleneck, y: Tensor, rows: usize);
+    /// dx[R,C] = , and the parameters' gradients += , from dy[R,C]. The gradient of skip is dy itself.
+    fn bottleneck_backward(&mut self, dy: Tensor, x: Tensor, w: &Bottleneck, dx: Tensor, g: &Bottleneck, rows: usize);
+}
+
 /// One AdamW step. Decay is decoupled and multiplied by `lr`; bias correction uses `step`, which starts at 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
@@ -252,6 +280,9 @@ pub trait Backend: Send {
         cols: usize,
         accumulate: bool,
     );
+
+    /// The inverted bottleneck of `channels` as one operator; none if the device has its parts only.
+    fn bottleneck(&mut self, channels: usize) -> Option<&mut dyn FusedBottleneck>;
 
     // ---- transformer -----------------------------------------------------------------------------------------
 

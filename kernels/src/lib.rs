@@ -37,7 +37,7 @@ pub mod ranks;
 pub mod reference;
 mod tensor;
 
-pub use backend::{AdamW, Attention, Backend, Capacity, Epilogue, Gemm, Plane, Stem};
+pub use backend::{AdamW, Attention, Backend, Bottleneck, Capacity, Epilogue, FusedBottleneck, Gemm, Plane, Stem};
 pub use cpu::Cpu;
 #[doc(hidden)]
 pub use cuda::emulator;

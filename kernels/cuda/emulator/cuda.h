@@ -79,6 +79,8 @@ void cp_async_commit();
 void cp_async_wait(int groups_left);
 void check_alignment(const void* address, unsigned bytes);
 void* shared_array(const char* name, size_t bytes, Place place);
+// One of the arrays that share what the launch asked for beyond the static 48 KiB.
+void* carved_array(const char* name, size_t bytes, Place place);
 [[noreturn]] void fault_at(Place place, const char* message);
 
 // What a kernel's parameter is in the launch's list of arguments.

@@ -59,7 +59,8 @@ void wait_for_warp(const char* operation, Place place, void* lane, void (*apply)
 Thread& thread_of_lane(unsigned lane);
 
 // Runs a kernel to its end. Empty, or what went wrong.
-std::string launch(const Kernel& kernel, dim3 grid, const Argument* arguments, uint64_t seed);
+// `shared` is what its blocks carve arrays from, in bytes.
+std::string launch(const Kernel& kernel, dim3 grid, size_t shared, const Argument* arguments, uint64_t seed);
 
 // Ends the launch with a message; the place in words ("file:line") may be empty.
 [[noreturn]] void fault(const std::string& place, const std::string& message);
@@ -74,8 +75,10 @@ void* add_buffer(const std::string& name, size_t bytes);
 // Checks that the range is inside one buffer; false otherwise.
 bool is_inside_a_buffer(const void* address, size_t bytes);
 // Forgets shared arrays of the launch before; begins a block: shared memory is poisoned and uninitialised.
-void begin_launch();
+void begin_launch(size_t shared);
 void begin_block();
+// Empty if the block has carved all that the launch asked for; a message otherwise.
+std::string check_carved();
 // Every byte between the areas still has its fill; a message otherwise.
 std::string check_red_zones();
 // One access of `thread`; faults when it is not legal. `pc` is the address after the accessing instruction.

@@ -3,7 +3,7 @@
 //   request   a  bytes u64, name             answer  address u64
 //             w  address u64, bytes           answer  -
 //             r  address u64, count u64       answer  the bytes
-//             l  kernel name, grid 3 x u32, seed u64, arguments u32, each kind u8 (p, i, f) and bits u64
+//             l  kernel name, grid 3 x u32, shared bytes u32, seed u64, arguments u32, each kind u8 (p, i, f) and bits u64
 //                                             answer  -
 //   names and bytes are a u64 count and what it counts
 //   answer    ok u8 (1 or 0), then a u64 count and the answer or the error's text
@@ -75,6 +75,7 @@ const Kernel* kernel_called(const std::string& name) {
 std::string run_launch() {
     const std::string name = take_text();
     const unsigned x = take<uint32_t>(), y = take<uint32_t>(), z = take<uint32_t>();
+    const size_t shared = take<uint32_t>();
     const uint64_t seed = take<uint64_t>();
     std::vector<Argument> arguments(take<uint32_t>());
     for (Argument& argument : arguments) {
@@ -101,7 +102,7 @@ std::string run_launch() {
         }
     }
     alarm(120);
-    std::string error = launch(*kernel, {x, y, z}, arguments.data(), seed);
+    std::string error = launch(*kernel, {x, y, z}, shared, arguments.data(), seed);
     alarm(0);
     return error;
 }

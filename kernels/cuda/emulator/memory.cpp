@@ -24,6 +24,8 @@ constexpr int UNWRITTEN = 0xff;
 constexpr int RED = 0xfd;
 // What a kernel may have without asking the driver for more.
 constexpr size_t SHARED_LIMIT = 48 * 1024;
+// And what a launch may ask for: what every GPU since Ampere has. (The large ones have more.)
+constexpr size_t CARVED_LIMIT = 99 * 1024;
 
 struct Event {
     uint32_t segment = 0;
@@ -42,12 +44,14 @@ struct Area {
     std::string name;
     Place place;
     std::vector<Cell> cells;
+    bool carved = false;
 };
 
 char* region = nullptr;
 std::vector<Area> areas;      // by address: buffers, then shared arrays
 size_t buffers = 0;           // the first so many of `areas`
 std::vector<Segment> segments;
+size_t carvable = 0;          // bytes that this launch asked for
 uint32_t first_segment = 1;   // of this launch; earlier ones are ordered before everything
 
 void reserve() {
@@ -84,7 +88,7 @@ Area make_area(char* after, size_t bytes, bool shared, const std::string& name, 
     std::memset(after, RED, RED_ZONE);
     std::memset(base, UNWRITTEN, bytes);
     std::memset(base + bytes, RED, whole - bytes + RED_ZONE);
-    return {base, bytes, shared, name, place, std::vector<Cell>((bytes + 1) / 2)};
+    return {base, bytes, shared, name, place, std::vector<Cell>((bytes + 1) / 2), false};
 }
 
 char* end_of(const Area& area) { return area.base + (area.bytes + 15) / 16 * 16 + RED_ZONE; }
@@ -178,8 +182,9 @@ bool is_inside_a_buffer(const void* address, size_t bytes) {
     return area != nullptr && !area->shared && a + bytes <= area->base + area->bytes;
 }
 
-void begin_launch() {
+void begin_launch(size_t shared) {
     reserve();
+    carvable = shared;
     areas.resize(buffers);
     first_segment += static_cast<uint32_t>(segments.size());
     segments.clear();
@@ -187,20 +192,43 @@ void begin_launch() {
 
 void begin_block() { areas.resize(buffers); }
 
-void* shared_array(const char* name, size_t bytes, Place place) {
-    size_t used = (bytes + 15) / 16 * 16;
+namespace {
+
+size_t whole(size_t bytes) { return (bytes + 15) / 16 * 16; }
+
+// The running block's array of that name and line, made if it is not there; `limit` is for all of its sort.
+void* array(const char* name, size_t bytes, Place place, bool carved, size_t limit) {
+    size_t used = whole(bytes);
     for (size_t i = buffers; i < areas.size(); ++i) {
         const Area& area = areas[i];
         if (area.place.line == place.line && area.name == name && std::strcmp(area.place.file, place.file) == 0) {
             return area.base;
         }
-        used += (area.bytes + 15) / 16 * 16;
+        used += area.carved == carved ? whole(area.bytes) : 0;
     }
-    if (used > SHARED_LIMIT) {
-        fault(in_words(place), "shared arrays of " + std::to_string(used) + " bytes; a block has " + std::to_string(SHARED_LIMIT));
+    if (used > limit) {
+        fault(in_words(place), "shared arrays of " + std::to_string(used) + " bytes; a block has " + std::to_string(limit));
     }
     areas.push_back(make_area(areas.size() == buffers ? region + REGION / 2 : end_of(areas.back()), bytes, true, name, place));
+    areas.back().carved = carved;
     return areas.back().base;
+}
+
+}  // namespace
+
+void* shared_array(const char* name, size_t bytes, Place place) { return array(name, bytes, place, false, SHARED_LIMIT); }
+
+void* carved_array(const char* name, size_t bytes, Place place) {
+    return array(name, bytes, place, true, std::min(carvable, CARVED_LIMIT));
+}
+
+std::string check_carved() {
+    size_t used = 0;
+    for (const Area& area : areas) {
+        used += area.carved ? whole(area.bytes) : 0;
+    }
+    return used == carvable ? "" : "the launch asks for " + std::to_string(carvable) + " bytes of shared memory, and " +
+                                       std::to_string(used) + " are carved";
 }
 
 std::string check_red_zones() {

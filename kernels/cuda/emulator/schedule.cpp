@@ -165,8 +165,12 @@ std::string run_block() {
     if (now.done < now.threads.size()) {
         return where_now() + ": deadlock: " + who_waits_where();
     }
-    const std::string red = check_red_zones();
-    return red.empty() ? red : where_now() + ": " + red;
+    for (const std::string& wrong : {check_red_zones(), check_carved()}) {
+        if (!wrong.empty()) {
+            return where_now() + ": " + wrong;
+        }
+    }
+    return "";
 }
 
 }  // namespace
@@ -250,7 +254,7 @@ void wait_for_warp(const char* operation, Place place, void* lane, void (*apply)
     }
 }
 
-std::string launch(const Kernel& kernel, dim3 grid, const Argument* arguments, uint64_t seed) {
+std::string launch(const Kernel& kernel, dim3 grid, size_t shared, const Argument* arguments, uint64_t seed) {
     now.kernel = &kernel;
     now.arguments = arguments;
     now.seed = seed;
@@ -265,7 +269,7 @@ std::string launch(const Kernel& kernel, dim3 grid, const Argument* arguments, u
     gridDim = grid;
     blockDim = {kernel.threads, 1, 1};
     blockIdx = {0, 0, 0};
-    begin_launch();
+    begin_launch(shared);
 
     std::vector<dim3> blocks;
     for (unsigned z = 0; z < grid.z; ++z) {

@@ -32,7 +32,10 @@ mod stem;
 #[cfg(test)]
 mod tests;
 
-use crate::{AdamW, Attention, Backend, Bytes, Capacity, Epilogue, Gemm, Kind, Plane, Ranks, RanksError, Stem, Tensor};
+use crate::{
+    AdamW, Attention, Backend, Bytes, Capacity, Epilogue, FusedBottleneck, Gemm, Kind, Plane, Ranks, RanksError, Stem,
+    Tensor,
+};
 use memory::{Aligned, Memory};
 use pool::Pool;
 use simd::Level;
@@ -241,6 +244,10 @@ impl Backend for Cpu {
         accumulate: bool,
     ) {
         layer_norm::backward(self, dy, x, g, mean, rstd, dx, dg, db, rows, cols, accumulate);
+    }
+
+    fn bottleneck(&mut self, _: usize) -> Option<&mut dyn FusedBottleneck> {
+        None
     }
 
     fn add_position_forward(&mut self, x: Tensor, pos: Tensor, b: usize, t: usize, c: usize) {

@@ -4,9 +4,13 @@ use super::memory::{Memory, store};
 use super::queue::{Queue, Work};
 use super::{Driver, Launch, Operand, Pointer, Product, Store};
 use super::{
-    adamw, attention, bf16, bradley_terry, depthwise, elementary, layer_norm, linear, planes, policy_loss, stem,
+    adamw, attention, bf16, bottleneck, bradley_terry, depthwise, elementary, layer_norm, linear, planes, policy_loss,
+    stem,
 };
-use crate::{AdamW, Attention, Backend, Bytes, Capacity, Epilogue, Gemm, Kind, Plane, Ranks, RanksError, Stem, Tensor};
+use crate::{
+    AdamW, Attention, Backend, Bottleneck, Bytes, Capacity, Epilogue, FusedBottleneck, Gemm, Kind, Plane, Ranks,
+    RanksError, Stem, Tensor,
+};
 
 /// Images at once on a GPU: a batch of 8,192 frames is sixteen rounds of launches, of which even the last stage's have 8,192 rows. The
 /// activations of so many frames of the paper's model are 1.7 GiB, and REINFORCE holds them three times. Not measured yet.
@@ -394,6 +398,10 @@ impl<D: Driver> Backend for Cuda<D> {
         self.run(layer_norm::backward(dy, x, g, mean, rstd, dx, dg, db, parts, rows, cols, accumulate));
     }
 
+    fn bottleneck(&mut self, channels: usize) -> Option<&mut dyn FusedBottleneck> {
+        if bottleneck::fits(channels) { Some(self) } else { None }
+    }
+
     fn add_position_forward(&mut self, x: Tensor, pos: Tensor, b: usize, t: usize, c: usize) {
         let [x] = self.half("add_position_forward", [("x", x, b * t * c)]);
         let [pos] = self.exact("add_position_forward", [("pos", pos, t * c)]);
@@ -494,6 +502,47 @@ impl<D: Driver> Backend for Cuda<D> {
         let [p, g, m, v, norm] = self.exact("adamw", tensors);
         let step = self.numbers(adamw::step(d).into_iter().map(f32::to_le_bytes));
         self.run(adamw::adamw(p, g, m, v, half, norm, step, d, n));
+    }
+}
+
+impl<D: Driver> FusedBottleneck for Cuda<D> {
+    fn bottleneck_forward(&mut self, x: Tensor, skip: Tensor, w: &Bottleneck, y: Tensor, rows: usize) {
+        let (name, c) = ("bottleneck_forward", w.gain.len());
+        let [x, skip, y] = self.half(name, [("x", x, rows * c), ("skip", skip, rows * c), ("y", y, rows * c)]);
+        let w = self.bottleneck_weights(name, w);
+        self.run(bottleneck::forward(x, skip, w, y, rows, c));
+    }
+    fn bottleneck_backward(&mut self, dy: Tensor, x: Tensor, w: &Bottleneck, dx: Tensor, g: &Bottleneck, rows: usize) {
+        let (name, c) = ("bottleneck_backward", w.gain.len());
+        let [dy, x, dx] = self.half(name, [("dy", dy, rows * c), ("x", x, rows * c), ("dx", dx, rows * c)]);
+        let (w, g) = (self.bottleneck_weights(name, w), self.bottleneck_parameters(name, g));
+        let parts = self.scratch(bottleneck::parts(rows, c));
+        self.run(bottleneck::backward(dy, x, w, dx, g, parts, rows, c));
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    #[track_caller]
+    fn bottleneck_parameters(&mut self, name: &str, p: &Bottleneck) -> bottleneck::Parameters {
+        let c = p.gain.len();
+        let tensors = [
+            ("gain", p.gain, c),
+            ("shift", p.shift, c),
+            ("expand_w", p.expand_w, 4 * c * c),
+            ("expand_b", p.expand_b, 4 * c),
+            ("contract_w", p.contract_w, 4 * c * c),
+            ("contract_b", p.contract_b, c),
+            ("scale", p.scale, c),
+        ];
+        let [g, b, w1, b1, w2, b2, scale] = self.exact(name, tensors);
+        bottleneck::Parameters { g, b, w1, b1, w2, b2, scale }
+    }
+
+    /// With the bf16 copies of the matrices.
+    #[track_caller]
+    fn bottleneck_weights(&mut self, name: &str, w: &Bottleneck) -> bottleneck::Parameters {
+        let exact = self.bottleneck_parameters(name, w);
+        bottleneck::Parameters { w1: self.memory.half(w.expand_w), w2: self.memory.half(w.contract_w), ..exact }
     }
 }
 

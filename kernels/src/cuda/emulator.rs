@@ -286,6 +286,7 @@ impl Device {
         request.extend((launch.kernel.len() as u64).to_le_bytes());
         request.extend(launch.kernel.as_bytes());
         launch.grid.iter().for_each(|n| request.extend(n.to_le_bytes()));
+        request.extend(launch.shared.to_le_bytes());
         request.extend(seed.to_le_bytes());
         request.extend((launch.arguments.len() as u32).to_le_bytes());
         for argument in &launch.arguments {

@@ -19,6 +19,7 @@ mod adamw;
 mod attention;
 mod backend;
 mod bf16;
+mod bottleneck;
 mod bradley_terry;
 mod depthwise;
 mod device;
@@ -116,6 +117,8 @@ pub struct Launch {
     pub kernel: &'static str,
     /// Blocks along x, y, z.
     pub grid: [u32; 3],
+    /// Bytes of shared memory that a block carves its arrays from, where 48 KiB do not do.
+    pub shared: u32,
     /// In the order of the kernel's parameters.
     pub arguments: Vec<Argument>,
 }
@@ -154,6 +157,7 @@ macro_rules! launch {
         $crate::cuda::Launch {
             kernel: $kernel,
             grid: [$x, $y, $z].map($crate::cuda::blocks),
+            shared: 0,
             arguments: vec![$($crate::cuda::Argument::from($argument)),+],
         }
     };

@@ -5,6 +5,7 @@
 
 pub mod adamw;
 pub mod attention;
+pub mod bottleneck;
 pub mod bradley_terry;
 pub mod depthwise;
 pub mod gelu;

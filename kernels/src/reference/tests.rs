@@ -98,6 +98,32 @@ fn elementwise_and_norms() {
 }
 
 #[test]
+fn inverted_bottleneck() {
+    let (c, rows) = (3, 4);
+    let p = bottleneck::Parameters {
+        g: random(1, c),
+        b: random(2, c),
+        w1: random(3, 4 * c * c),
+        b1: random(4, 4 * c),
+        w2: random(5, 4 * c * c),
+        b2: random(6, c),
+        scale: random(7, c),
+    };
+    let (x, skip, r) = (random(8, rows * c), random(9, rows * c), random(10, rows * c));
+    let (dx, d) = bottleneck::backward(&r, &x, &p);
+    derivative("dx", &x, &dx, |x| dot(&r, &bottleneck::forward(x, &skip, &p)));
+    macro_rules! parameters {
+        ($($name:ident)+) => {$(
+            derivative(stringify!($name), &p.$name, &d.$name, |moved| {
+                let p = bottleneck::Parameters { $name: moved.to_vec(), ..p.clone() };
+                dot(&r, &bottleneck::forward(&x, &skip, &p))
+            });
+        )+};
+    }
+    parameters!(g b w1 b1 w2 b2 scale);
+}
+
+#[test]
 fn causal_attention() {
     let d = Attention { b: 2, t: 5, heads: 2, head_size: 3 };
     let (qkv, r) = (random(1, d.b * d.t * 3 * d.width()), random(2, d.b * d.t * d.width()));

@@ -3,7 +3,7 @@
 //! ```text
 //! pixels u8 [N,S,S,3] -> 4x4/4 patches, linear, LN            -> [N,P0,C0]      P0 = (S/4)^2
 //!   stage s > 0: LN, 2x2/2 convolution                        -> [N,Ps,Cs]
-//!   block: x + scale * (depthwise 7x7, LN, C->4C, GELU, 4C->C)
+//!   block: x + scale * (depthwise 7x7, [LN, C->4C, GELU, 4C->C])        [..]: the bottleneck, one operator where the device has it
 //! mean over P or all of P (see `Readout`), LN over C, linear  -> [N,d]
 //! ```
 //!
@@ -11,7 +11,7 @@
 //! once (on a processor, so many that a chunk's tensors fit the cache). What the backward
 //! pass needs is kept for as many frames as were planned; beyond that it is computed again, chunk by chunk.
 
-use playhouse_kernels::{Backend, Bytes, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
+use playhouse_kernels::{Backend, Bottleneck, Bytes, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
 
 use crate::config::{ModelConfig, Readout};
 use crate::view::{Block, Linear, Norm, View};
@@ -70,14 +70,21 @@ pub(crate) fn gemm(m: usize, linear: Linear) -> Gemm {
 struct BlockActs {
     /// After the depthwise convolution, `[N,P,C]`.
     depthwise: Tensor,
+    /// None where the device has the bottleneck as one operator.
+    inner: Option<InnerActs>,
+    /// `[N,P,C]`.
+    y: Tensor,
+}
+
+/// What the parts of a block's bottleneck leave for each other.
+#[derive(Clone, Copy)]
+struct InnerActs {
     norm: NormActs,
     /// Before and after GELU, `[N,P,4C]`.
     pre: Tensor,
     hidden: Tensor,
     /// Before layer scale, `[N,P,C]`.
     contracted: Tensor,
-    /// `[N,P,C]`.
-    y: Tensor,
 }
 
 #[derive(Clone)]
@@ -122,13 +129,16 @@ impl EncoderActs {
                 let norm = NormActs::plan(b, pixels(stage - 1), before);
                 (norm, b.alloc(rows * 4 * before, Kind::Activation), b.alloc(rows * c, Kind::Activation))
             });
+            let fused = b.bottleneck(c).is_some();
             let blocks = (0..config.depths[stage])
                 .map(|_| BlockActs {
                     depthwise: b.alloc(rows * c, Kind::Activation),
-                    norm: NormActs::plan(b, rows, c),
-                    pre: b.alloc(rows * 4 * c, Kind::Activation),
-                    hidden: b.alloc(rows * 4 * c, Kind::Activation),
-                    contracted: b.alloc(rows * c, Kind::Activation),
+                    inner: (!fused).then(|| InnerActs {
+                        norm: NormActs::plan(b, rows, c),
+                        pre: b.alloc(rows * 4 * c, Kind::Activation),
+                        hidden: b.alloc(rows * 4 * c, Kind::Activation),
+                        contracted: b.alloc(rows * c, Kind::Activation),
+                    }),
                     y: b.alloc(rows * c, Kind::Activation),
                 })
                 .collect();
@@ -147,15 +157,17 @@ impl EncoderActs {
     }
 
     /// Elements of activations that one frame leaves, norms' statistics apart.
-    pub fn frame_elements(config: &ModelConfig) -> usize {
+    pub fn frame_elements(b: &mut dyn Backend, config: &ModelConfig) -> usize {
         let stage = |s: usize| {
             let values = config.side(s) * config.side(s) * config.dims[s];
-            // The entry: the stem and its norm, or a norm, patches and their output. A block: depthwise, norm, pre, hidden, contracted, y.
+            // The entry: the stem and its norm, or a norm, patches and their output. A block: depthwise and y, and between them norm,
+            // pre, hidden and contracted.
             let entry = match s {
                 0 => 2 * values,
                 _ => 8 * config.side(s).pow(2) * config.dims[s - 1] + values,
             };
-            entry + 12 * values * config.depths[s]
+            let block = if b.bottleneck(config.dims[s]).is_some() { 2 } else { 12 };
+            entry + block * values * config.depths[s]
         };
         // The last norm, and before it the mean where that is the readout.
         let end = config.read_out() * if config.readout == Readout::Mean { 2 } else { 1 };
@@ -194,10 +206,12 @@ impl EncoderActs {
                         .iter()
                         .map(|x| BlockActs {
                             depthwise: cut(x.depthwise),
-                            norm: norm(x.norm),
-                            pre: cut(x.pre),
-                            hidden: cut(x.hidden),
-                            contracted: cut(x.contracted),
+                            inner: x.inner.map(|x| InnerActs {
+                                norm: norm(x.norm),
+                                pre: cut(x.pre),
+                                hidden: cut(x.hidden),
+                                contracted: cut(x.contracted),
+                            }),
                             y: cut(x.y),
                         })
                         .collect(),
@@ -306,11 +320,28 @@ fn forward_chunk(b: &mut dyn Backend, config: &ModelConfig, w: &View, acts: &Enc
 fn block_forward(b: &mut dyn Backend, w: &Block, acts: &BlockActs, x: Tensor, d: Plane) {
     let rows = d.n * d.h * d.w;
     b.depthwise_forward(x, w.depthwise.w, w.depthwise.b, acts.depthwise, d);
-    acts.norm.forward(b, acts.depthwise, w.norm);
-    let expand = Epilogue::Gelu { pre: acts.pre };
-    b.linear_forward(acts.norm.y, w.expand.w, w.expand.b, acts.hidden, gemm(rows, w.expand), expand);
-    let contract = Epilogue::ScaledResidual { skip: x, scale: w.scale, pre: acts.contracted };
-    b.linear_forward(acts.hidden, w.contract.w, w.contract.b, acts.y, gemm(rows, w.contract), contract);
+    if let Some(inner) = &acts.inner {
+        inner.norm.forward(b, acts.depthwise, w.norm);
+        let expand = Epilogue::Gelu { pre: inner.pre };
+        b.linear_forward(inner.norm.y, w.expand.w, w.expand.b, inner.hidden, gemm(rows, w.expand), expand);
+        let contract = Epilogue::ScaledResidual { skip: x, scale: w.scale, pre: inner.contracted };
+        b.linear_forward(inner.hidden, w.contract.w, w.contract.b, acts.y, gemm(rows, w.contract), contract);
+    } else if let Some(fused) = b.bottleneck(d.c) {
+        fused.bottleneck_forward(acts.depthwise, x, &bottleneck(w), acts.y, rows);
+    }
+}
+
+/// The parameters of a block between its convolution and its output.
+fn bottleneck(w: &Block) -> Bottleneck {
+    Bottleneck {
+        gain: w.norm.g,
+        shift: w.norm.b,
+        expand_w: w.expand.w,
+        expand_b: w.expand.b,
+        contract_w: w.contract.w,
+        contract_b: w.contract.b,
+        scale: w.scale,
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "an operator's arguments are its tensors")]
@@ -387,11 +418,15 @@ fn block_backward(
 ) {
     let (rows, size) = (d.n * d.h * d.w, d.elements());
     let (da, db, dh) = (scratch.a.slice(0, size), scratch.b.slice(0, size), scratch.hidden.slice(0, 4 * size));
-    b.layer_scale_backward(dx, acts.contracted, w.scale, da, g.scale, rows, d.c);
-    b.linear_backward(da, acts.hidden, w.contract.w, Some(dh), g.contract.w, g.contract.b, gemm(rows, w.contract));
-    b.gelu_backward(dh, acts.pre, dh);
-    b.linear_backward(dh, acts.norm.y, w.expand.w, Some(da), g.expand.w, g.expand.b, gemm(rows, w.expand));
-    acts.norm.backward(b, da, acts.depthwise, w.norm, g.norm, db, false);
+    if let Some(inner) = &acts.inner {
+        b.layer_scale_backward(dx, inner.contracted, w.scale, da, g.scale, rows, d.c);
+        b.linear_backward(da, inner.hidden, w.contract.w, Some(dh), g.contract.w, g.contract.b, gemm(rows, w.contract));
+        b.gelu_backward(dh, inner.pre, dh);
+        b.linear_backward(dh, inner.norm.y, w.expand.w, Some(da), g.expand.w, g.expand.b, gemm(rows, w.expand));
+        inner.norm.backward(b, da, acts.depthwise, w.norm, g.norm, db, false);
+    } else if let Some(fused) = b.bottleneck(d.c) {
+        fused.bottleneck_backward(dx, acts.depthwise, &bottleneck(w), db, &bottleneck(g), rows);
+    }
     b.depthwise_backward(db, x, w.depthwise.w, da, g.depthwise.w, g.depthwise.b, d);
     b.add_scaled(da, dx, 1.0);
 }
@@ -400,22 +435,34 @@ fn block_backward(
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_frame_leaves_as_much_as_is_said() {
+    fn leaves_as_much_as_is_said(backend: impl Fn() -> Box<dyn Backend>) {
         for readout in [Readout::Mean, Readout::Flatten] {
             for preset in ModelConfig::PRESETS {
                 let config = ModelConfig { readout, ..ModelConfig::preset(preset).unwrap() };
-                let acts = EncoderActs::plan(&mut playhouse_kernels::Cpu::new(1), &config, 2);
+                let acts = EncoderActs::plan(backend().as_mut(), &config, 2);
                 let mut planned = vec![acts.stem, acts.stem_norm.y, acts.out_norm.y];
                 planned.extend(acts.pooled);
                 for stage in &acts.stages {
                     planned.extend(stage.down.iter().flat_map(|(norm, patches, y)| [norm.y, *patches, *y]));
-                    let blocks = stage.blocks.iter();
-                    planned.extend(blocks.flat_map(|a| [a.depthwise, a.norm.y, a.pre, a.hidden, a.contracted, a.y]));
+                    planned.extend(stage.blocks.iter().flat_map(|a| [a.depthwise, a.y]));
+                    let inner = stage.blocks.iter().filter_map(|a| a.inner);
+                    planned.extend(inner.flat_map(|a| [a.norm.y, a.pre, a.hidden, a.contracted]));
                 }
                 let elements = planned.iter().map(|t| t.len()).sum::<usize>();
-                assert_eq!(elements, 2 * EncoderActs::frame_elements(&config), "{preset} {readout:?}");
+                let said = EncoderActs::frame_elements(backend().as_mut(), &config);
+                assert_eq!(elements, 2 * said, "{preset} {readout:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_frame_leaves_as_much_as_is_said() {
+        leaves_as_much_as_is_said(|| Box::new(playhouse_kernels::Cpu::new(1)));
+    }
+
+    #[test]
+    #[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+    fn a_frame_leaves_as_much_as_is_said_with_fused_bottlenecks() {
+        leaves_as_much_as_is_said(playhouse_kernels::emulator::backend);
     }
 }

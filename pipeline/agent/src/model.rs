@@ -134,7 +134,7 @@ impl Pass {
     /// Plans memory; `train` also for backward. A batch with more activations than the device keeps is encoded twice, which costs a third
     /// more arithmetic: on a processor, of more than 1,213 frames of `tiny` or 79 of `paper`.
     pub fn plan(b: &mut dyn Backend, config: &ModelConfig, windows: usize, train: bool) -> Self {
-        let kept = if train { b.capacity().kept / EncoderActs::frame_elements(config) } else { 0 };
+        let kept = if train { b.capacity().kept / EncoderActs::frame_elements(b, config) } else { 0 };
         Self::plan_keeping(b, config, windows, train, kept)
     }
 

@@ -25,11 +25,12 @@ macro_rules! sources {
 pub const HEADER: Source = ("device.cuh", include_str!("../../../cuda/device.cuh"));
 
 /// All kernels.
-pub const SOURCES: [Source; 13] = sources![
+pub const SOURCES: [Source; 14] = sources![
     "adamw.cu",
     "attention.cu",
     "attention_any.cu",
     "attention_decode.cu",
+    "bottleneck.cu",
     "bradley_terry.cu",
     "depthwise.cu",
     "elementary.cu",

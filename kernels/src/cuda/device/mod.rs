@@ -205,8 +205,8 @@ impl Gpu {
         must("freeing device memory", unsafe { result::free_sync(at) });
     }
 
-    /// A kernel and its threads a block, which its `__launch_bounds__` say.
-    fn kernel(&mut self, name: &'static str) -> (sys::CUfunction, u32) {
+    /// A kernel and its threads a block, which its `__launch_bounds__` say; it may carve `shared` bytes from here on.
+    fn kernel(&mut self, name: &'static str, shared: u32) -> (sys::CUfunction, u32) {
         if let Some(known) = self.kernels.get(name) {
             return *known;
         }
@@ -217,6 +217,11 @@ impl Gpu {
         let bound = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK;
         // SAFETY: the function was just found.
         let threads = must(name, unsafe { result::function::get_function_attribute(function, bound) });
+        if shared > 0 {
+            let carved = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: as above.
+            must(name, unsafe { result::function::set_function_attribute(function, carved, shared.cast_signed()) });
+        }
         let kernel = (function, threads.unsigned_abs());
         self.kernels.insert(name, kernel);
         kernel
@@ -236,15 +241,16 @@ impl Gpu {
     /// Queues a kernel.
     fn launch(&mut self, launch: &Launch) {
         self.enter();
-        let (function, threads) = self.kernel(launch.kernel);
+        let (function, threads) = self.kernel(launch.kernel, launch.shared);
         // A parameter of 4 bytes is read from the first 4 of 8: the devices' hosts are little-endian.
         let mut values: Vec<u64> = launch.arguments.iter().map(|argument| argument.bits().1).collect();
         let mut parameters: Vec<*mut c_void> = values.iter_mut().map(|value| (&raw mut *value).cast()).collect();
         let [x, y, z] = launch.grid;
         // SAFETY: the operator's file gives the kernel's parameters in their order and kind, as the emulator checks; CUDA reads them before
         // it returns.
-        let queued =
-            unsafe { result::launch_kernel(function, (x, y, z), (threads, 1, 1), 0, self.compute, &mut parameters) };
+        let queued = unsafe {
+            result::launch_kernel(function, (x, y, z), (threads, 1, 1), launch.shared, self.compute, &mut parameters)
+        };
         must(launch.kernel, queued);
     }
 

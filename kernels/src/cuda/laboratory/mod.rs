@@ -10,6 +10,7 @@
 //! a GPU is. What is expected is computed in f64 from the inputs as they are stored, and the tolerance is counted, not tuned.
 
 mod attention;
+mod bottleneck;
 mod depthwise;
 mod layer_norm;
 mod layers;
@@ -94,6 +95,7 @@ pub struct Off {
 pub fn cases() -> Vec<Case> {
     let groups = [
         attention::cases(),
+        bottleneck::cases(),
         depthwise::cases(),
         layer_norm::cases(),
         layers::cases(),

@@ -75,6 +75,7 @@ macro_rules! operators {
 operators! {
     attention: ["attention"];
     attention_of_one_new_timestep: ["attention_decode"];
+    bottleneck_forward_and_backward: ["bottleneck"];
     depthwise_forward_and_backward: ["depthwise"];
     layer_norm_forward_and_backward: ["layer_norm"];
     what_surrounds_matrix_products: ["linear"];
