@@ -2,51 +2,39 @@
 
 use super::{Launch, Pointer, launch};
 
-/// Kernels for one number of channels.
+/// Kernels for one number of channels. Blocks at most are what an H200 (132 multiprocessors) runs at once: a block reads all weights, then
+/// takes rows in turns. On the way back each leaves a row of parts.
 struct Instance {
     channels: usize,
     forward: &'static str,
+    forward_blocks: usize,
     backward: &'static str,
+    backward_blocks: usize,
     /// Rows that a block of the backward pass takes at once.
-    rows: usize,
-    /// Blocks of the backward pass at most: what an H200 runs at once (132 multiprocessors). Each leaves a row of parts.
-    blocks: usize,
+    backward_rows: usize,
 }
 
 const INSTANCES: [Instance; 2] = [
     Instance {
         channels: 32,
         forward: "bottleneck_forward_32",
+        forward_blocks: 660,
         backward: "bottleneck_backward_32",
-        rows: 64,
-        blocks: 264,
+        backward_blocks: 264,
+        backward_rows: 64,
     },
     Instance {
         channels: 64,
         forward: "bottleneck_forward_64",
+        forward_blocks: 396,
         backward: "bottleneck_backward_64",
-        rows: 32,
-        blocks: 132,
+        backward_blocks: 132,
+        backward_rows: 32,
     },
 ];
 
-/// Rows of a block of the forward pass.
+/// Rows that a block of the forward pass takes at once.
 const FORWARD_ROWS: usize = 128;
-/// Blocks of the forward pass at most: each reads all weights once, then takes rows in turns.
-const FORWARD_BLOCKS: usize = 660;
-
-/// Addresses of parameters, or of their gradients.
-#[derive(Clone, Copy, Debug)]
-pub struct Parameters {
-    pub g: Pointer,
-    pub b: Pointer,
-    /// As parameters bf16, as gradients f32; and `w2`.
-    pub w1: Pointer,
-    pub b1: Pointer,
-    pub w2: Pointer,
-    pub b2: Pointer,
-    pub scale: Pointer,
-}
 
 /// Steps of sixteen channels of whose weights a thread of the backward pass keeps its share in registers.
 const KEPT: usize = 3;
@@ -69,7 +57,7 @@ fn carved(arrays: &[(usize, usize)]) -> u32 {
 /// y[R,C] of x[R,C] and skip[R,C].
 pub fn forward(x: Pointer, skip: Pointer, w: Parameters, y: Pointer, rows: usize, c: usize) -> Vec<Launch> {
     let (i, hidden) = (instance(c), 4 * c);
-    let blocks = rows.div_ceil(FORWARD_ROWS).min(FORWARD_BLOCKS);
+    let blocks = rows.div_ceil(FORWARD_ROWS).min(i.forward_blocks);
     let Parameters { g, b, w1, b1, w2, b2, scale } = w;
     let launch = launch!(i.forward, [blocks, 1, 1], x, skip, g, b, w1, b1, w2, b2, scale, y, rows);
     let shared = carved(&[(2, c * (hidden + 8)), (2, hidden * (c + 8)), (4, c), (4, c), (4, hidden), (4, c), (4, c)]);
@@ -77,7 +65,7 @@ pub fn forward(x: Pointer, skip: Pointer, w: Parameters, y: Pointer, rows: usize
 }
 
 fn backward_blocks(rows: usize, i: &Instance) -> usize {
-    rows.div_ceil(i.rows).min(i.blocks)
+    rows.div_ceil(i.backward_rows).min(i.backward_blocks)
 }
 
 /// Elements of a row of `parts`: both matrices, the hidden bias, and four vectors.
@@ -106,16 +94,16 @@ pub fn backward(
     let blocks = backward_blocks(rows, i);
     let Parameters { g, b, w1, b1, w2, b2, scale } = w;
     let launch = launch!(i.backward, [blocks, 1, 1], dy, x, g, b, w1, b1, w2, b2, scale, dx, parts, rows);
-    let tile = i.rows * (c + 8);
+    let tile = i.backward_rows * (c + 8);
     let shared = carved(&[
         (2, 2 * tile),
         (2, 2 * tile),
         (2, tile),
         (2, c * (hidden + 8)),
-        (2, hidden * (i.rows + 8)),
+        (2, hidden * (i.backward_rows + 8)),
         (4, tile),
-        (4, i.rows),
-        (4, i.rows),
+        (4, i.backward_rows),
+        (4, i.backward_rows),
         (16, (c / 16).saturating_sub(KEPT) * 2 * hidden),
     ]);
     let Parameters { g, b, w1, b1, w2, b2, scale } = gradients;

@@ -6,7 +6,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use crate::{AdamW, Attention, Backend, Bytes, Epilogue, Gemm, Kind, Plane, Stem, Tensor};
+use crate::{AdamW, Attention, Backend, Bottleneck, Bytes, Epilogue, FusedBottleneck, Gemm, Kind, Plane, Stem, Tensor};
 
 /// The agent's sizes.
 #[derive(Clone, Debug)]
@@ -101,8 +101,9 @@ pub fn works(backend: &mut dyn Backend, sizes: &Sizes) -> Vec<Work> {
     let widest = planes.iter().map(|d| 4 * d.elements()).max().unwrap_or(0);
     let widest = widest.max(frames * sizes.ffn).max(3 * frames * sizes.width);
     let rows = planes.iter().map(|d| d.n * d.h * d.w).max().unwrap_or(0);
-    let columns = sizes.ffn.max(3 * sizes.width);
-    let parameters = sizes.parameters.max(sizes.width * columns);
+    let channels = sizes.dims.iter().copied().max().unwrap_or(0);
+    let columns = sizes.ffn.max(3 * sizes.width).max(8 * channels);
+    let parameters = sizes.parameters.max(sizes.width * columns).max(8 * channels * channels);
     let mut planned = |len, kind| backend.alloc(len, kind);
     let pool = Pool {
         activations: std::array::from_fn(|_| planned(widest, Kind::Activation)),
@@ -125,6 +126,10 @@ pub fn works(backend: &mut dyn Backend, sizes: &Sizes) -> Vec<Work> {
         norm(&mut works, pool, rows, c);
         linear(&mut works, pool, Gemm { m: rows, k: c, n: 4 * c }, After::Gelu);
         linear(&mut works, pool, Gemm { m: rows, k: 4 * c, n: c }, After::Scale);
+        // Beside its parts, of which it is to be faster than their sum.
+        if backend.bottleneck(c).is_some() {
+            inverted_bottleneck(&mut works, pool, rows, c);
+        }
     }
     norm(&mut works, pool, frames, sizes.width);
     linear(&mut works, pool, Gemm { m: frames, k: sizes.width, n: 3 * sizes.width }, After::Nothing);
@@ -262,6 +267,33 @@ fn linear(works: &mut Vec<Work>, pool: Pool, d: Gemm, after: After) {
     }
 }
 
+fn inverted_bottleneck(works: &mut Vec<Work>, pool: Pool, rows: usize, c: usize) {
+    let len = rows * c;
+    let [x, skip, y, _] = pool.activations.map(|tensor| tensor.slice(0, len));
+    // Matrices one after another, vectors likewise.
+    let parameters = |matrices: Tensor, vectors: Tensor| Bottleneck {
+        gain: vectors.slice(0, c),
+        shift: vectors.slice(c, c),
+        expand_w: matrices.slice(0, 4 * c * c),
+        expand_b: vectors.slice(4 * c, 4 * c),
+        contract_w: matrices.slice(4 * c * c, 4 * c * c),
+        contract_b: vectors.slice(2 * c, c),
+        scale: vectors.slice(3 * c, c),
+    };
+    let (w, g) = (parameters(pool.weight, pool.bias), parameters(pool.gradient, pool.bias_gradient));
+    let (size, product) = (format!("{rows}x{c}"), 8 * len * c);
+    let fused = move |backend: &mut dyn Backend, run: &dyn Fn(&mut dyn FusedBottleneck)| {
+        run(backend.bottleneck(c).unwrap_or_else(|| unreachable!("it was there when the works were listed")));
+    };
+    works.push(work(format!("bottleneck_forward {size}"), 6 * len, 2 * product, move |backend| {
+        fused(backend, &|device| device.bottleneck_forward(x, skip, &w, y, rows));
+    }));
+    // The first product once more, and two for each of two.
+    works.push(work(format!("bottleneck_backward {size}"), 6 * len, 5 * product, move |backend| {
+        fused(backend, &|device| device.bottleneck_backward(skip, x, &w, y, &g, rows));
+    }));
+}
+
 fn attention(works: &mut Vec<Work>, pool: Pool, d: Attention) {
     let len = d.b * d.t * d.width();
     let [qkv, y, dqkv, probs] = pool.activations;
@@ -313,12 +345,12 @@ mod tests {
     use crate::cuda::emulator;
 
     /// The same operators at sizes of a toy: all of them are legal calls, on either backend.
-    fn every_work_runs(mut backend: Box<dyn Backend>) {
+    fn every_work_runs(mut backend: Box<dyn Backend>) -> usize {
         let sizes = Sizes {
             sequences: 2,
             context: 2,
             frame: 16,
-            dims: vec![8, 16],
+            dims: vec![8, 32],
             width: 32,
             heads: 1,
             ffn: 64,
@@ -327,21 +359,22 @@ mod tests {
         };
         let works = works(backend.as_mut(), &sizes);
         assert!(works.len() > 30);
-        for work in works {
+        for work in &works {
             assert!(work.bytes > 0.0, "{}", work.name);
             work.run(backend.as_mut());
         }
         backend.synchronize();
+        works.iter().filter(|work| work.name.starts_with("bottleneck")).count()
     }
 
     #[test]
     fn every_work_runs_on_the_cpu() {
-        every_work_runs(Box::new(Cpu::new(1)));
+        assert_eq!(every_work_runs(Box::new(Cpu::new(1))), 0);
     }
 
     #[test]
     #[cfg_attr(not(cxx), ignore = "no C++ compiler")]
     fn every_work_runs_on_the_emulated_device() {
-        every_work_runs(emulator::backend());
+        assert_eq!(every_work_runs(emulator::backend()), 2);
     }
 }
