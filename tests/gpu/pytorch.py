@@ -13,6 +13,7 @@ has the whole operator as one function (convolution_backward, native_layer_norm_
 import argparse, json, math, re, statistics, sys
 
 import torch
+import torch._functorch.config
 import torch.nn.functional as F
 
 aten = torch.ops.aten
