@@ -69,6 +69,19 @@ INLINE unsigned pair(float low, float high) {
 #endif
 }
 
+// ---- transcendental --------------------------------------------------------------------------------------------------
+
+// tanh in one instruction, wrong by up to 2^-11 of its value. The emulator's is wrong by as much, always towards zero.
+INLINE float fast_tanh(float x) {
+#if defined(PLAYHOUSE_EMULATOR)
+    return __uint_as_float(__float_as_uint(tanhf(x)) & 0xfffff000u);
+#else
+    float y;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+
 // ---- vectors of 16 bytes ---------------------------------------------------------------------------------------------
 
 INLINE uint4 load16(const void* p) {
