@@ -2,13 +2,13 @@
 //
 //   bias        y = z + b (also in fp32)           gelu    pre = z + b,  y = gelu(pre)
 //   residual    y = skip + z + b                   scale   y = skip + scale pre
-//   gelu_backward          dx = dy gelu'(pre)
+//   gelu_backward          dx = dx gelu'(pre)
 //   layer_scale_backward   dpre = scale dy;  dscale = sum over rows of dy pre
 //   bias_backward          db = sum over rows of dy
 //
 // with gelu(x) = x / 2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
 //
-// z, skip, pre, y and their gradients: bf16 [M,N]. b, scale and their gradients: fp32 [N]. y may be skip or z, and dx may be dy.
+// z, skip, pre, y and their gradients: bf16 [M,N]. b, scale and their gradients: fp32 [N]. y may be skip or z, and gelu_backward is in place.
 // A thread is one element of a row: neighbours in memory are neighbours in a warp. Sums over rows: a thread is a column and
 // takes every gridDim.y-th row; each row of blocks leaves a row of parts[gridDim.y, N], which reduce.cu adds up.
 //
@@ -89,10 +89,10 @@ KERNEL(linear_residual, THREADS)(const bf16* z, const float* b, const bf16* skip
 }
 REGISTER(linear_residual)
 
-KERNEL(gelu_backward, THREADS)(const bf16* dy, const bf16* pre, bf16* dx, int n) {
+KERNEL(gelu_backward, THREADS)(bf16* dx, const bf16* pre, int n) {
     const int i = block() * THREADS + thread();
     if (i < n) {
-        dx[i] = to_bf16(to_float(dy[i]) * gelu(to_float(pre[i])).slope);
+        dx[i] = to_bf16(to_float(dx[i]) * gelu(to_float(pre[i])).slope);
     }
 }
 REGISTER(gelu_backward)

@@ -76,7 +76,7 @@ impl Attention {
 pub enum Epilogue {
     /// y = z.
     None,
-    /// y = gelu(z) (tanh form); `pre` [M,N] keeps z for `gelu_backward`.
+    /// y = gelu(z) (tanh form); `pre` [M,N] keeps z for the `linear_backward` of the layer that reads y.
     Gelu {
         /// Receives z, [M,N].
         pre: Tensor,
@@ -200,19 +200,19 @@ pub trait Backend: Send {
     /// y[M,N] = epilogue(x[M,K] @ w[K,N] + b[N]). `y` is an activation, or exact (scratch) where there is no epilogue.
     fn linear_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Gemm, e: Epilogue);
     /// dx[M,K] = dy @ w^T (when asked), dw[K,N] += x^T @ dy, db[N] += column sums of dy[M,N]. dy, of the kind of y, is the gradient of
-    /// x @ w + b: undo the epilogue first (`gelu_backward`, `layer_scale_backward`; a residual needs nothing).
+    /// x @ w + b: undo layer scale first (`layer_scale_backward`; a residual needs nothing). Where x is gelu(before[M,K]), dx is the
+    /// gradient of `before`: (dy @ w^T) * gelu'(before), elementwise.
     fn linear_backward(
         &mut self,
         dy: Tensor,
         x: Tensor,
         w: Tensor,
         dx: Option<Tensor>,
+        before: Option<Tensor>,
         dw: Tensor,
         db: Tensor,
         d: Gemm,
     );
-    /// dx = dy * gelu'(pre), elementwise, tanh form; dx may be dy.
-    fn gelu_backward(&mut self, dy: Tensor, pre: Tensor, dx: Tensor);
     /// Of y = skip + scale[cols] * pre[rows,cols]: dpre = scale * dy, dscale[cols] += sum over rows of dy * pre.
     /// The gradient of skip is dy itself.
     fn layer_scale_backward(

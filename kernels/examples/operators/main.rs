@@ -64,14 +64,16 @@ fn products(threads: usize) {
         let mut cpu = Cpu::new(threads);
         let d = Gemm { m, k, n };
         let [x, w, b, y, pre] = [m * k, k * n, n, m * n, m * n].map(|len| tensor(&mut cpu, len));
-        let [dx, dw, db] = [m * k, k * n, n].map(|len| tensor(&mut cpu, len));
+        let [dx, before, dw, db] = [m * k, m * k, k * n, n].map(|len| tensor(&mut cpu, len));
         let flops = 2.0 * (m * k * n) as f64;
         let plain = best(threads == 1, || cpu.linear_forward(x, w, b, y, d, Epilogue::None));
         let gelu = best(threads == 1, || cpu.linear_forward(x, w, b, y, d, Epilogue::Gelu { pre }));
-        let back = best(threads == 1, || cpu.linear_backward(y, x, w, Some(dx), dw, db, d));
+        let back = best(threads == 1, || cpu.linear_backward(y, x, w, Some(dx), None, dw, db, d));
+        let slope = best(threads == 1, || cpu.linear_backward(y, x, w, Some(dx), Some(before), dw, db, d));
         line(&format!("linear {m}x{k}x{n}"), flops, plain);
         line(&format!("linear {m}x{k}x{n} + GELU"), flops, gelu);
         line(&format!("linear {m}x{k}x{n} backward"), 2.0 * flops, back);
+        line(&format!("linear {m}x{k}x{n} backward + GELU"), 2.0 * flops, slope);
     }
 }
 
@@ -127,11 +129,6 @@ fn rest(threads: usize) {
         line(&format!("layer norm {rows}x{cols} forward, 8 an element"), 8.0 * elements, forward);
         line(&format!("layer norm {rows}x{cols} backward, 14 an element"), 14.0 * elements, backward);
     }
-    let mut cpu = Cpu::new(threads);
-    let len = 65_536 * 64;
-    let [x, y] = [len; 2].map(|len| tensor(&mut cpu, len));
-    let seconds = best(threads == 1, || cpu.gelu_backward(x, y, x));
-    line("GELU backward 65536x64, 30 an element", 30.0 * len as f64, seconds);
 }
 
 /// The whole step of the model.

@@ -192,14 +192,12 @@ impl Backend for Cpu {
         x: Tensor,
         w: Tensor,
         dx: Option<Tensor>,
+        before: Option<Tensor>,
         dw: Tensor,
         db: Tensor,
         d: Gemm,
     ) {
-        linear::backward(self, dy, x, w, dx, dw, db, d);
-    }
-    fn gelu_backward(&mut self, dy: Tensor, pre: Tensor, dx: Tensor) {
-        gelu::backward(self, dy, pre, dx);
+        linear::backward(self, dy, x, w, dx, before, dw, db, d);
     }
     fn layer_scale_backward(
         &mut self,

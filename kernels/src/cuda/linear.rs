@@ -46,9 +46,9 @@ pub fn parts(m: usize, n: usize) -> usize {
     m.min(PARTS) * n
 }
 
-/// dx[len] = dy gelu'(pre); dx may be dy.
-pub fn gelu_backward(dy: Pointer, pre: Pointer, dx: Pointer, len: usize) -> Vec<Launch> {
-    vec![launch!("gelu_backward", [len.div_ceil(THREADS), 1, 1], dy, pre, dx, len)]
+/// dx[len] *= gelu'(pre).
+pub fn gelu_backward(dx: Pointer, pre: Pointer, len: usize) -> Vec<Launch> {
+    vec![launch!("gelu_backward", [len.div_ceil(THREADS), 1, 1], dx, pre, len)]
 }
 
 /// dpre[M,N] = , dscale[N] += .

@@ -8,9 +8,8 @@ pub mod compile;
 mod multiply;
 mod nccl;
 
-use super::linear::Epilogue;
 use super::queue::Work;
-use super::{Driver, Launch, Pointer, Product};
+use super::{Driver, Fused, Launch, Pointer, Product};
 use crate::device::{Library, probe};
 use crate::{Ranks, RanksError};
 use cudarc::cublaslt::result::CublasError;
@@ -256,11 +255,11 @@ impl Gpu {
         assert!(multiplied(queued, product), "cuBLASLt has no algorithm for {product:?}");
     }
 
-    /// Queues a matrix product with an epilogue; false, and nothing is queued, if cuBLASLt has no algorithm for it.
-    fn product_with(&mut self, product: &Product, bias: Pointer, epilogue: Epilogue) -> bool {
+    /// Queues a matrix product with what follows it; false, and nothing is queued, if cuBLASLt has no algorithm for it.
+    fn product_with(&mut self, product: &Product, fused: Fused) -> bool {
         self.enter();
         // SAFETY: as for `product`.
-        multiplied(unsafe { self.multiplier.multiply(product, Some((bias, epilogue)), self.compute.cast()) }, product)
+        multiplied(unsafe { self.multiplier.multiply(product, Some(fused), self.compute.cast()) }, product)
     }
 }
 
@@ -351,9 +350,9 @@ impl Driver for Gpu {
         match work {
             Work::Launch(launch) => self.launch(launch),
             Work::Product(product, None) => self.product(product),
-            Work::Product(product, Some((bias, epilogue))) => {
-                let fused = self.product_with(product, *bias, *epilogue);
-                assert!(fused, "cuBLASLt has no algorithm any more for {product:?}");
+            Work::Product(product, Some(fused)) => {
+                let done = self.product_with(product, *fused);
+                assert!(done, "cuBLASLt has no algorithm any more for {product:?} with {fused:?}");
             }
             Work::Copy { from, to, bytes } => self.copy(*from, *to, *bytes),
             // SAFETY: the backend has checked the length, and leaves the memory alone until it waits; the stream lives as long as `self`.
@@ -363,9 +362,9 @@ impl Driver for Gpu {
         }
     }
 
-    fn fuses(&mut self, product: &Product, bias: Pointer, epilogue: Epilogue) -> bool {
+    fn fuses(&mut self, product: &Product, with: Fused) -> bool {
         self.enter();
-        multiplied(self.multiplier.fuses(product, bias, epilogue), product)
+        multiplied(self.multiplier.fuses(product, with), product)
     }
 
     fn capture(&mut self, work: &[Work]) -> Option<usize> {

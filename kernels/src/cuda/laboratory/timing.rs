@@ -245,20 +245,20 @@ fn linear(works: &mut Vec<Work>, pool: Pool, d: Gemm, after: After) {
     }));
     // dy, and x twice: read for dw, written as dx.
     let bytes = matrices + 2 * m * n + 2 * m * k + 4 * k * n;
-    let dx = pool.activations[2].slice(0, m * k);
-    works.push(work(format!("linear_backward {m}x{k}x{n}"), bytes, 2 * flops, move |backend| {
-        backend.linear_backward(y, x, w, Some(dx), dw, db, d);
+    // A layer that contracts reads what GELU gave, and its backward pass goes on to what went in.
+    let (dx, before) = (pool.activations[2].slice(0, m * k), pool.activations[3].slice(0, m * k));
+    let (name, before, bytes) = if k > n {
+        ("linear_backward_gelu", Some(before), bytes + 2 * m * k)
+    } else {
+        ("linear_backward", None, bytes)
+    };
+    works.push(work(format!("{name} {m}x{k}x{n}"), bytes, 2 * flops, move |backend| {
+        backend.linear_backward(y, x, w, Some(dx), before, dw, db, d);
     }));
-    match after {
-        After::Gelu => works.push(work(format!("gelu_backward {m}x{n}"), 6 * m * n, 20 * m * n, move |backend| {
-            backend.gelu_backward(y, pre, y);
-        })),
-        After::Scale => {
-            works.push(work(format!("layer_scale_backward {m}x{n}"), 6 * m * n, 3 * m * n, move |backend| {
-                backend.layer_scale_backward(y, pre, scale, skip, dscale, m, n);
-            }))
-        }
-        After::Nothing | After::Residual => {}
+    if after == After::Scale {
+        works.push(work(format!("layer_scale_backward {m}x{n}"), 6 * m * n, 3 * m * n, move |backend| {
+            backend.layer_scale_backward(y, pre, scale, skip, dscale, m, n);
+        }));
     }
 }
 
