@@ -184,8 +184,18 @@ pub trait Backend: Send {
     fn stem_backward(&mut self, dy: Tensor, pixels: Bytes, dw: Tensor, db: Tensor, d: Stem);
     /// y[N,H,W,C] = b[C] + sum over the 7x7 window of x[N,H,W,C] * w[49,C] (row ky*7+kx), zero padding of 3.
     fn depthwise_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Plane);
-    /// dx[N,H,W,C] = , dw[49,C] += , db[C] += , from dy[N,H,W,C].
-    fn depthwise_backward(&mut self, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw: Tensor, db: Tensor, d: Plane);
+    /// dw[49,C] += , db[C] += ; dx[N,H,W,C] = , or += where `accumulate` (the residual stream), from dy[N,H,W,C].
+    fn depthwise_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        w: Tensor,
+        dx: Tensor,
+        dw: Tensor,
+        db: Tensor,
+        d: Plane,
+        accumulate: bool,
+    );
     /// x[N,H,W,C] -> y[N,H/2,W/2,4C], order ky,kx,c; H and W even. With a linear layer: the 2x2/2 convolution.
     fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane);
     /// dx[N,H,W,C] = , from dy[N,H/2,W/2,4C]; `d` is the plane of x.

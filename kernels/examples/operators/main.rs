@@ -85,7 +85,7 @@ fn depthwise(threads: usize) {
         let [wt, b, dw, db] = [49 * c, c, 49 * c, c].map(|len| tensor(&mut cpu, len));
         let flops = (2 * 49 * d.elements()) as f64;
         let forward = best(threads == 1, || cpu.depthwise_forward(x, wt, b, y, d));
-        let backward = best(threads == 1, || cpu.depthwise_backward(y, x, wt, dx, dw, db, d));
+        let backward = best(threads == 1, || cpu.depthwise_backward(y, x, wt, dx, dw, db, d, false));
         line(&format!("depthwise {n}x{h}x{w}x{c} forward"), flops, forward);
         line(&format!("depthwise {n}x{h}x{w}x{c} backward (data, weights)"), 2.0 * flops, backward);
     }

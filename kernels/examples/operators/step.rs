@@ -363,8 +363,7 @@ impl Step {
             cpu.layer_scale_backward(s.dx, s.scaled, s.scale.0, s.dscaled, s.scale.1, rows, c);
             mlp_back(cpu, &s.mlp, s.dscaled, s.norm.y, s.norm.dy);
             norm_back(cpu, &s.norm, s.conv, s.dconv, false);
-            cpu.depthwise_backward(s.dconv, s.x, s.taps.0, s.dscaled, s.taps.1, s.bias.1, s.d);
-            cpu.add_scaled(s.dscaled, s.dx, 1.0);
+            cpu.depthwise_backward(s.dconv, s.x, s.taps.0, s.dx, s.taps.1, s.bias.1, s.d, true);
             if let Some((n, patches, dpatches, l)) = &s.down {
                 let above = &self.stages[i - 1];
                 linear_back(cpu, l, s.dx, *patches, *dpatches);

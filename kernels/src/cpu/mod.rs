@@ -167,8 +167,18 @@ impl Backend for Cpu {
     fn depthwise_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Plane) {
         depthwise::forward(self, x, w, b, y, d);
     }
-    fn depthwise_backward(&mut self, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw: Tensor, db: Tensor, d: Plane) {
-        depthwise::backward(self, dy, x, w, dx, dw, db, d);
+    fn depthwise_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        w: Tensor,
+        dx: Tensor,
+        dw: Tensor,
+        db: Tensor,
+        d: Plane,
+        accumulate: bool,
+    ) {
+        depthwise::backward(self, dy, x, w, dx, dw, db, d, accumulate);
     }
     fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane) {
         patches2::forward(self, x, y, d);

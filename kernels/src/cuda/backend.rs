@@ -221,12 +221,22 @@ impl<D: Driver> Backend for Cuda<D> {
         let [w, b] = self.exact(name, [("w", w, 49 * d.c), ("b", b, d.c)]);
         self.run(depthwise::forward(x, w, b, y, d));
     }
-    fn depthwise_backward(&mut self, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw: Tensor, db: Tensor, d: Plane) {
+    fn depthwise_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        w: Tensor,
+        dx: Tensor,
+        dw: Tensor,
+        db: Tensor,
+        d: Plane,
+        accumulate: bool,
+    ) {
         let (name, len) = ("depthwise_backward", d.elements());
         let [dy, x, dx] = self.half(name, [("dy", dy, len), ("x", x, len), ("dx", dx, len)]);
         let [w, dw, db] = self.exact(name, [("w", w, 49 * d.c), ("dw", dw, 49 * d.c), ("db", db, d.c)]);
         let parts = self.scratch(depthwise::parts(d));
-        self.run(depthwise::backward(dy, x, w, dx, dw, db, parts, d));
+        self.run(depthwise::backward(dy, x, w, dx, dw, db, parts, d, accumulate));
     }
     fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane) {
         let [x, y] = self.half("patches2_forward", [("x", x, d.elements()), ("y", y, d.elements())]);

@@ -392,8 +392,7 @@ fn block_backward(
     b.linear_backward(da, acts.hidden, w.contract.w, d_pre, Some(acts.pre), g.contract.w, g.contract.b, contract);
     b.linear_backward(dh, acts.norm.y, w.expand.w, Some(da), None, g.expand.w, g.expand.b, gemm(rows, w.expand));
     acts.norm.backward(b, da, acts.depthwise, w.norm, g.norm, db, false);
-    b.depthwise_backward(db, x, w.depthwise.w, da, g.depthwise.w, g.depthwise.b, d);
-    b.add_scaled(da, dx, 1.0);
+    b.depthwise_backward(db, x, w.depthwise.w, dx, g.depthwise.w, g.depthwise.b, d, true);
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ fn linear_matches_the_oracle() {
             let (dy, gv) = lab.input(m * n);
             let (dw, dw0) = lab.input(k * n);
             let (db, db0) = lab.input(n);
+            let (before, pv) = lab.input(m * k);
             let (y, dx) = (lab.output(m * n), lab.output(m * k));
             lab.cpu.linear_forward(x, w, b, y, d, Epilogue::None);
             lab.cpu.linear_backward(dy, x, w, Some(dx), None, dw, db, d);
@@ -46,7 +47,6 @@ fn linear_matches_the_oracle() {
             lab.cpu.linear_backward(dy, x, w, None, None, dw, db, d);
             lab.expect("dw twice", dw, &sum(&sum(&dw0, &rw), &rw), m);
             // Where x came out of GELU: the gradient of what went in.
-            let (before, pv) = lab.input(m * k);
             lab.cpu.linear_backward(dy, x, w, Some(dx), Some(before), dw, db, d);
             lab.expect("dx before GELU", dx, &reference::gelu::backward(&rx, &pv), n + 8);
             lab.expect("db of three", db, &sum(&sum(&sum(&db0, &rb), &rb), &rb), 3 * m);

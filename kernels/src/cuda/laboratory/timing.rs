@@ -193,8 +193,9 @@ fn convolution(works: &mut Vec<Work>, pool: Pool, d: Plane) {
     works.push(work(format!("depthwise_forward {size}"), 4 * len, 2 * 49 * len, move |backend| {
         backend.depthwise_forward(x, w, b, y, d);
     }));
-    works.push(work(format!("depthwise_backward {size}"), 6 * len, 4 * 49 * len, move |backend| {
-        backend.depthwise_backward(y, x, w, dx, dw, db, d);
+    // Added to the residual stream: dx is read as well.
+    works.push(work(format!("depthwise_backward {size}"), 8 * len, 4 * 49 * len, move |backend| {
+        backend.depthwise_backward(y, x, w, dx, dw, db, d, true);
     }));
     if d.h >= 2 {
         works.push(work(format!("patches2_forward {size}"), 4 * len, 0, move |backend| {
