@@ -41,6 +41,7 @@ struct bf16 {
 };
 
 INLINE float to_float(bf16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }
+INLINE float to_float(float x) { return x; }
 
 // Two neighbours in one register: the first in the low half.
 INLINE float first(unsigned pair) { return __uint_as_float(pair << 16); }
