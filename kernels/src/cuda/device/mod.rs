@@ -7,6 +7,7 @@ pub mod bench;
 pub mod compile;
 mod multiply;
 mod nccl;
+mod staging;
 
 use super::queue::Work;
 use super::{Driver, Fused, Launch, Pointer, Product};
@@ -19,6 +20,7 @@ use nccl::Communicator;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::fmt;
+use std::mem::MaybeUninit;
 
 /// Why CUDA cannot be used here.
 #[derive(Debug)]
@@ -408,9 +410,10 @@ impl Driver for Gpu {
                 staging.at = must("pinned memory", result::malloc_host(bytes.len(), 0)).cast();
                 staging.bytes = bytes.len();
             }
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), staging.at, bytes.len());
-            let pinned = std::slice::from_raw_parts(staging.at.cast_const(), bytes.len());
-            must("an upload", result::memcpy_htod_async(to, pinned, self.copy));
+            let pinned = std::slice::from_raw_parts_mut(staging.at.cast::<MaybeUninit<u8>>(), bytes.len());
+            staging::fill(pinned, bytes, |start, piece| {
+                must("an upload", result::memcpy_htod_async(to + start as u64, piece, self.copy));
+            });
             must("recording an upload", result::event::record(staging.arrived, self.copy));
         }
     }
