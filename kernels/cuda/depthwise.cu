@@ -115,19 +115,35 @@ INLINE void convolve(const bf16* x, const float* w, const float* b, bf16* y, boo
             }
         }
     }
+    const int left_x = d.w - at.x - strip, left_y = d.h - at.y - row;
+    const size_t out = ((static_cast<size_t>(at.image) * d.h + at.y + row) * d.w + at.x + strip) * d.c + channel;
+    // All loads before the first store, so that they wait for memory together.
+    if (FLIP && accumulate) {
+        unsigned old[ROWS][COLUMNS];
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) {
+#pragma unroll
+            for (int i = 0; i < COLUMNS; ++i) {
+                const bf16* place = y + out + (static_cast<size_t>(r) * d.w + i) * d.c;
+                old[r][i] = r < left_y && i < left_x ? *reinterpret_cast<const unsigned*>(place) : 0;
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) {
+#pragma unroll
+            for (int i = 0; i < COLUMNS; ++i) {
+                sums[r][i].x += first(old[r][i]);
+                sums[r][i].y += second(old[r][i]);
+            }
+        }
+    }
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) {
 #pragma unroll
         for (int i = 0; i < COLUMNS; ++i) {
-            const int out_y = at.y + row + r, out_x = at.x + strip + i;
-            if (out_y < d.h && out_x < d.w) {
-                const size_t out = ((static_cast<size_t>(at.image) * d.h + out_y) * d.w + out_x) * d.c + channel;
-                unsigned* both = reinterpret_cast<unsigned*>(y + out);
-                if (FLIP && accumulate) {
-                    sums[r][i].x += first(*both);
-                    sums[r][i].y += second(*both);
-                }
-                *both = pair(sums[r][i].x, sums[r][i].y);
+            if (r < left_y && i < left_x) {
+                bf16* place = y + out + (static_cast<size_t>(r) * d.w + i) * d.c;
+                *reinterpret_cast<unsigned*>(place) = pair(sums[r][i].x, sums[r][i].y);
             }
         }
     }

@@ -10,7 +10,7 @@
 //! Bias gradients are left to our own kernel. DGELU_BGRAD would store the one of the layer before as what `out` is, in bf16. BGRADA, which
 //! sums dy over the rows for which dw = x^T @ dy is summed anyway (dy is the first matrix of dw^T = dy^T @ x), would store f32, as dw is;
 //! but it writes where gradients accumulate, so a kernel would follow all the same, and NVIDIA promises no algorithm that both does it and
-//! cuts a long sum among many blocks. The encoder's dw are one tile of output each, and millions of rows long.
+//! cuts a long sum among many blocks. The encoder's first dw are one tile of output each, of half a million rows.
 
 use super::super::linear::Epilogue;
 use super::super::{Fused, Pointer, Product, Store};
