@@ -28,9 +28,11 @@ fn blocks(elements: usize, width: usize) -> usize {
 
 /// How a sum over rows is cut.
 struct Cut {
+    /// Threads of a block that are neighbours in a row.
     side: usize,
+    /// Blocks in a row.
     across: usize,
-    /// Rows of `parts`.
+    /// Rows of blocks, and of `parts`.
     down: usize,
 }
 
