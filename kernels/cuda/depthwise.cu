@@ -1,7 +1,8 @@
 // Depthwise 7x7 convolution, channels last, zero padding of 3: forward, backward to the data, backward to the taps.
 //
 //   y[n,h,w,c] = b[c] + sum over ky,kx of x[n,h+ky-3,w+kx-3,c] w[ky*7+kx,c]
-//   dx: the same with the taps read backwards and no bias;  dw[ky*7+kx,c] = sum of dy[n,h,w,c] x[n,h+ky-3,w+kx-3,c];  db = sum of dy
+//   dx: the same with the taps read backwards and no bias; added to what is there where `accumulate` (the residual stream)
+//   dw[ky*7+kx,c] = sum of dy[n,h,w,c] x[n,h+ky-3,w+kx-3,c];  db = sum of dy
 //
 // x, y, dy, dx: bf16 [N,H,W,C]. w, b and their gradients: fp32 [49,C], [C].
 //
@@ -64,7 +65,7 @@ INLINE void fma2(float2& sum, float2 a, float2 b) {
 
 // FLIP: the taps backwards and no bias.
 template <int HEIGHT, int WIDTH, int COLUMNS, bool FLIP>
-INLINE void convolve(const bf16* x, const float* w, const float* b, bf16* y, Plane d) {
+INLINE void convolve(const bf16* x, const float* w, const float* b, bf16* y, bool accumulate, Plane d) {
     constexpr int ROWS = 2, STRIPS = WIDTH / COLUMNS, THREADS = LANES * STRIPS * (HEIGHT / ROWS);
     constexpr int PADDED = WIDTH + 2 * BORDER;
     SHARED(bf16, tile, (HEIGHT + 2 * BORDER) * PADDED * CHANNELS);
@@ -114,14 +115,35 @@ INLINE void convolve(const bf16* x, const float* w, const float* b, bf16* y, Pla
             }
         }
     }
+    const int left_x = d.w - at.x - strip, left_y = d.h - at.y - row;
+    const size_t out = ((static_cast<size_t>(at.image) * d.h + at.y + row) * d.w + at.x + strip) * d.c + channel;
+    // All loads before the first store, so that they wait for memory together.
+    if (FLIP && accumulate) {
+        unsigned old[ROWS][COLUMNS];
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) {
+#pragma unroll
+            for (int i = 0; i < COLUMNS; ++i) {
+                const bf16* place = y + out + (static_cast<size_t>(r) * d.w + i) * d.c;
+                old[r][i] = r < left_y && i < left_x ? *reinterpret_cast<const unsigned*>(place) : 0;
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) {
+#pragma unroll
+            for (int i = 0; i < COLUMNS; ++i) {
+                sums[r][i].x += first(old[r][i]);
+                sums[r][i].y += second(old[r][i]);
+            }
+        }
+    }
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) {
 #pragma unroll
         for (int i = 0; i < COLUMNS; ++i) {
-            const int out_y = at.y + row + r, out_x = at.x + strip + i;
-            if (out_y < d.h && out_x < d.w) {
-                const size_t out = ((static_cast<size_t>(at.image) * d.h + out_y) * d.w + out_x) * d.c + channel;
-                *reinterpret_cast<unsigned*>(y + out) = pair(sums[r][i].x, sums[r][i].y);
+            if (r < left_y && i < left_x) {
+                bf16* place = y + out + (static_cast<size_t>(r) * d.w + i) * d.c;
+                *reinterpret_cast<unsigned*>(place) = pair(sums[r][i].x, sums[r][i].y);
             }
         }
     }
@@ -186,12 +208,12 @@ INLINE void correlate(const bf16* dy, const bf16* x, float* parts, Plane d, int 
 #define INSTANCE(name, height, width, columns, taps_height)                                                        \
     KERNEL(depthwise_forward_##name, LANES*(width / columns) * (height / 2))                                       \
     (const bf16* x, const float* w, const float* b, bf16* y, int h, int wide, int c) {                             \
-        convolve<height, width, columns, false>(x, w, b, y, {h, wide, c});                                         \
+        convolve<height, width, columns, false>(x, w, b, y, false, {h, wide, c});                                  \
     }                                                                                                              \
     REGISTER(depthwise_forward_##name)                                                                             \
     KERNEL(depthwise_backward_##name, LANES*(width / columns) * (height / 2))                                      \
-    (const bf16* dy, const float* w, bf16* dx, int h, int wide, int c) {                                           \
-        convolve<height, width, columns, true>(dy, w, nullptr, dx, {h, wide, c});                                  \
+    (const bf16* dy, const float* w, bf16* dx, int h, int wide, int c, int accumulate) {                           \
+        convolve<height, width, columns, true>(dy, w, nullptr, dx, accumulate != 0, {h, wide, c});                 \
     }                                                                                                              \
     REGISTER(depthwise_backward_##name)                                                                            \
     KERNEL(depthwise_taps_##name, LANES * 14)                                                                      \
@@ -205,7 +227,7 @@ INSTANCE(8, 8, 8, 8, 8)
 INSTANCE(4, 4, 4, 4, 4)
 
 // Any number of channels: a thread an output.
-INLINE void convolve_any(const bf16* x, const float* w, const float* b, bf16* y, int elements, Plane d) {
+INLINE void convolve_any(const bf16* x, const float* w, const float* b, bf16* y, bool accumulate, int elements, Plane d) {
     const int index = block() * 256 + thread();
     if (index >= elements) {
         return;
@@ -222,17 +244,18 @@ INLINE void convolve_any(const bf16* x, const float* w, const float* b, bf16* y,
             }
         }
     }
-    y[index] = to_bf16(sum);
+    y[index] = to_bf16(accumulate ? to_float(y[index]) + sum : sum);
 }
 
 KERNEL(depthwise_forward_any, 256)
 (const bf16* x, const float* w, const float* b, bf16* y, int elements, int h, int wide, int c) {
-    convolve_any(x, w, b, y, elements, {h, wide, c});
+    convolve_any(x, w, b, y, false, elements, {h, wide, c});
 }
 REGISTER(depthwise_forward_any)
 
-KERNEL(depthwise_backward_any, 256)(const bf16* dy, const float* w, bf16* dx, int elements, int h, int wide, int c) {
-    convolve_any(dy, w, nullptr, dx, elements, {h, wide, c});
+KERNEL(depthwise_backward_any, 256)
+(const bf16* dy, const float* w, bf16* dx, int elements, int h, int wide, int c, int accumulate) {
+    convolve_any(dy, w, nullptr, dx, accumulate != 0, elements, {h, wide, c});
 }
 REGISTER(depthwise_backward_any)
 

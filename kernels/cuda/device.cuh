@@ -8,9 +8,10 @@
 #pragma once
 
 // A kernel is written KERNEL(name, threads of a block)(parameters) { body } REGISTER(name). The launcher asks the compiled kernel
-// for its number of threads, so that it is written once, here. Blocks are one-dimensional.
+// for its number of threads, so that it is written once, here. Blocks are one-dimensional. Of a third
+// argument, the compiler makes that many blocks fit a multiprocessor, instead of as many as it guesses are good.
 #if !defined(PLAYHOUSE_EMULATOR)
-#define KERNEL(name, threads) extern "C" __global__ void __launch_bounds__(threads) name
+#define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name
 #define REGISTER(name)
 #define SHARED(type, name, count) __shared__ __align__(16) type name[count]
 // Shared memory beyond 48 KiB, of which a launch says how many bytes it needs: CARVING once, then CARVE for each array.
@@ -23,7 +24,7 @@
 #define PLAYHOUSE_HERE int = 0
 #define INFINITY __int_as_float(0x7f800000)
 #else
-#define KERNEL(name, threads)               \
+#define KERNEL(name, threads, ...)          \
     constexpr int name##_threads = threads; \
     extern "C" void name
 #define REGISTER(name) static emulator::Registration register_##name(#name, name##_threads, name);
@@ -51,6 +52,7 @@ struct bf16 {
 };
 
 INLINE float to_float(bf16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }
+INLINE float to_float(float x) { return x; }
 
 // Two neighbours in one register: the first in the low half.
 INLINE float first(unsigned pair) { return __uint_as_float(pair << 16); }
@@ -81,28 +83,18 @@ INLINE unsigned pair(float low, float high) {
 
 // ---- GELU ------------------------------------------------------------------------------------------------------------
 
-// The hardware's tanh: off by up to 2^-11 of its value, a quarter of what rounding to bf16 may change.
-INLINE float fast_tanh(float x) {
-#if defined(PLAYHOUSE_EMULATOR)
-    // As many bits as are promised.
-    return __uint_as_float(__float_as_uint(tanhf(x)) & 0xffffe000u);
-#else
-    float y;
-    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-#endif
-}
-
 struct Gelu {
     float value, slope;
 };
 
-// x / 2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), and its derivative.
+// x s and its derivative, where s = 1 / (1 + exp(-2 u)) and u = sqrt(2/pi) (x + 0.044715 x^3): the tanh form, as s = (1 + tanh u) / 2.
+// The exponential is the hardware's. Its tanh would do with one instruction, but is off by 2^-11, which the slope beyond |x| = 4
+// multiplies.
 INLINE Gelu gelu(float x) {
-    constexpr float ROOT = 0.7978845608f, CUBE = 0.044715f;
-    const float square = x * x, t = fast_tanh(x * fmaf(ROOT * CUBE, square, ROOT)), half = 0.5f * x;
-    const float slope = fmaf(half * fmaf(-t, t, 1), fmaf(3 * ROOT * CUBE, square, ROOT), fmaf(0.5f, t, 0.5f));
-    return {fmaf(half, t, half), slope};
+    constexpr float TWICE = 2 * 0.7978845608f, CUBE = 0.044715f;
+    const float square = x * x;
+    const float s = __fdividef(1, 1 + __expf(-x * fmaf(TWICE * CUBE, square, TWICE))), value = x * s;
+    return {value, fmaf(value * (1 - s), fmaf(3 * TWICE * CUBE, square, TWICE), s)};
 }
 
 // ---- vectors of 16 bytes ---------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ impl Attention {
 pub enum Epilogue {
     /// y = z.
     None,
-    /// y = gelu(z) (tanh form); `pre` [M,N] keeps z for `gelu_backward`.
+    /// y = gelu(z) (tanh form); `pre` [M,N] keeps z for the `linear_backward` of the layer that reads y.
     Gelu {
         /// Receives z, [M,N].
         pre: Tensor,
@@ -212,8 +212,18 @@ pub trait Backend: Send {
     fn stem_backward(&mut self, dy: Tensor, pixels: Bytes, dw: Tensor, db: Tensor, d: Stem);
     /// y[N,H,W,C] = b[C] + sum over the 7x7 window of x[N,H,W,C] * w[49,C] (row ky*7+kx), zero padding of 3.
     fn depthwise_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Plane);
-    /// dx[N,H,W,C] = , dw[49,C] += , db[C] += , from dy[N,H,W,C].
-    fn depthwise_backward(&mut self, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw: Tensor, db: Tensor, d: Plane);
+    /// dw[49,C] += , db[C] += ; dx[N,H,W,C] = , or += where `accumulate` (the residual stream), from dy[N,H,W,C].
+    fn depthwise_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        w: Tensor,
+        dx: Tensor,
+        dw: Tensor,
+        db: Tensor,
+        d: Plane,
+        accumulate: bool,
+    );
     /// x[N,H,W,C] -> y[N,H/2,W/2,4C], order ky,kx,c; H and W even. With a linear layer: the 2x2/2 convolution.
     fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane);
     /// dx[N,H,W,C] = , from dy[N,H/2,W/2,4C]; `d` is the plane of x.
@@ -228,19 +238,19 @@ pub trait Backend: Send {
     /// y[M,N] = epilogue(x[M,K] @ w[K,N] + b[N]). `y` is an activation, or exact (scratch) where there is no epilogue.
     fn linear_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Gemm, e: Epilogue);
     /// dx[M,K] = dy @ w^T (when asked), dw[K,N] += x^T @ dy, db[N] += column sums of dy[M,N]. dy, of the kind of y, is the gradient of
-    /// x @ w + b: undo the epilogue first (`gelu_backward`, `layer_scale_backward`; a residual needs nothing).
+    /// x @ w + b: undo layer scale first (`layer_scale_backward`; a residual needs nothing). Where x is gelu(before[M,K]), dx is the
+    /// gradient of `before`: (dy @ w^T) * gelu'(before), elementwise.
     fn linear_backward(
         &mut self,
         dy: Tensor,
         x: Tensor,
         w: Tensor,
         dx: Option<Tensor>,
+        before: Option<Tensor>,
         dw: Tensor,
         db: Tensor,
         d: Gemm,
     );
-    /// dx = dy * gelu'(pre), elementwise, tanh form; dx may be dy.
-    fn gelu_backward(&mut self, dy: Tensor, pre: Tensor, dx: Tensor);
     /// Of y = skip + scale[cols] * pre[rows,cols]: dpre = scale * dy, dscale[cols] += sum over rows of dy * pre.
     /// The gradient of skip is dy itself.
     fn layer_scale_backward(

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! **Accumulation policy.** Parameter gradients accumulate (`+=`), so several micro-batches need no extra code;
-//! activation gradients are written (`=`). The exception is the residual stream: `layer_norm_backward` can add.
+//! activation gradients are written (`=`). The exception is the residual stream: `layer_norm_backward` and `depthwise_backward` can add.
 //!
 //! **Letters.** B batch, T time, C channels, NH heads, HS head size, M rows, K inner, N columns (or images).
 //!

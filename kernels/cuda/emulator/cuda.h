@@ -57,6 +57,7 @@ inline float __uint_as_float(unsigned bits) {
     return x;
 }
 inline float __expf(float x) { return std::exp(x); }
+inline float __fdividef(float x, float y) { return x / y; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
 namespace emulator {

@@ -64,14 +64,16 @@ fn products(threads: usize) {
         let mut cpu = Cpu::new(threads);
         let d = Gemm { m, k, n };
         let [x, w, b, y, pre] = [m * k, k * n, n, m * n, m * n].map(|len| tensor(&mut cpu, len));
-        let [dx, dw, db] = [m * k, k * n, n].map(|len| tensor(&mut cpu, len));
+        let [dx, before, dw, db] = [m * k, m * k, k * n, n].map(|len| tensor(&mut cpu, len));
         let flops = 2.0 * (m * k * n) as f64;
         let plain = best(threads == 1, || cpu.linear_forward(x, w, b, y, d, Epilogue::None));
         let gelu = best(threads == 1, || cpu.linear_forward(x, w, b, y, d, Epilogue::Gelu { pre }));
-        let back = best(threads == 1, || cpu.linear_backward(y, x, w, Some(dx), dw, db, d));
+        let back = best(threads == 1, || cpu.linear_backward(y, x, w, Some(dx), None, dw, db, d));
+        let slope = best(threads == 1, || cpu.linear_backward(y, x, w, Some(dx), Some(before), dw, db, d));
         line(&format!("linear {m}x{k}x{n}"), flops, plain);
         line(&format!("linear {m}x{k}x{n} + GELU"), flops, gelu);
         line(&format!("linear {m}x{k}x{n} backward"), 2.0 * flops, back);
+        line(&format!("linear {m}x{k}x{n} backward + GELU"), 2.0 * flops, slope);
     }
 }
 
@@ -83,7 +85,7 @@ fn depthwise(threads: usize) {
         let [wt, b, dw, db] = [49 * c, c, 49 * c, c].map(|len| tensor(&mut cpu, len));
         let flops = (2 * 49 * d.elements()) as f64;
         let forward = best(threads == 1, || cpu.depthwise_forward(x, wt, b, y, d));
-        let backward = best(threads == 1, || cpu.depthwise_backward(y, x, wt, dx, dw, db, d));
+        let backward = best(threads == 1, || cpu.depthwise_backward(y, x, wt, dx, dw, db, d, false));
         line(&format!("depthwise {n}x{h}x{w}x{c} forward"), flops, forward);
         line(&format!("depthwise {n}x{h}x{w}x{c} backward (data, weights)"), 2.0 * flops, backward);
     }
@@ -127,11 +129,6 @@ fn rest(threads: usize) {
         line(&format!("layer norm {rows}x{cols} forward, 8 an element"), 8.0 * elements, forward);
         line(&format!("layer norm {rows}x{cols} backward, 14 an element"), 14.0 * elements, backward);
     }
-    let mut cpu = Cpu::new(threads);
-    let len = 65_536 * 64;
-    let [x, y] = [len; 2].map(|len| tensor(&mut cpu, len));
-    let seconds = best(threads == 1, || cpu.gelu_backward(x, y, x));
-    line("GELU backward 65536x64, 30 an element", 30.0 * len as f64, seconds);
 }
 
 /// The whole step of the model.

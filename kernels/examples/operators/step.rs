@@ -41,7 +41,7 @@ struct Mlp {
     down: Linear,
     pre: Tensor,
     hidden: Tensor,
-    dhidden: Tensor,
+    dpre: Tensor,
 }
 
 struct Stage {
@@ -144,7 +144,7 @@ impl Plan {
             down: self.linear(rows, 4 * cols, cols),
             pre: self.tensor(rows * 4 * cols),
             hidden: self.tensor(rows * 4 * cols),
-            dhidden: self.tensor(rows * 4 * cols),
+            dpre: self.tensor(rows * 4 * cols),
         }
     }
     fn stage(&mut self, before: Option<Plane>, d: Plane) -> Stage {
@@ -185,7 +185,7 @@ impl Plan {
                 down: self.linear(FRAMES, HIDDEN, WIDTH),
                 pre: self.tensor(FRAMES * HIDDEN),
                 hidden: self.tensor(FRAMES * HIDDEN),
-                dhidden: self.tensor(FRAMES * HIDDEN),
+                dpre: self.tensor(FRAMES * HIDDEN),
             },
         }
     }
@@ -198,7 +198,14 @@ fn linear(cpu: &mut Cpu, l: &Linear, x: Tensor, y: Tensor, e: Epilogue) {
 }
 
 fn linear_back(cpu: &mut Cpu, l: &Linear, dy: Tensor, x: Tensor, dx: Tensor) {
-    cpu.linear_backward(dy, x, l.w.0, Some(dx), l.w.1, l.b.1, l.d);
+    cpu.linear_backward(dy, x, l.w.0, Some(dx), None, l.w.1, l.b.1, l.d);
+}
+
+/// From the gradient of a feed-forward layer's output to that of its input x.
+fn mlp_back(cpu: &mut Cpu, mlp: &Mlp, dy: Tensor, x: Tensor, dx: Tensor) {
+    let Linear { w, b, d } = mlp.down;
+    cpu.linear_backward(dy, mlp.hidden, w.0, Some(mlp.dpre), Some(mlp.pre), w.1, b.1, d);
+    linear_back(cpu, &mlp.up, mlp.dpre, x, dx);
 }
 
 fn norm(cpu: &mut Cpu, n: &Norm, x: Tensor) {
@@ -339,9 +346,7 @@ impl Step {
         linear_back(cpu, &self.head, self.dlogits, self.last.y, self.last.dy);
         norm_back(cpu, &self.last, self.stream, self.dstream, false);
         for b in self.blocks.iter().rev() {
-            linear_back(cpu, &b.mlp.down, self.dstream, b.mlp.hidden, b.mlp.dhidden);
-            cpu.gelu_backward(b.mlp.dhidden, b.mlp.pre, b.mlp.dhidden);
-            linear_back(cpu, &b.mlp.up, b.mlp.dhidden, b.norm2.y, b.norm2.dy);
+            mlp_back(cpu, &b.mlp, self.dstream, b.norm2.y, b.norm2.dy);
             norm_back(cpu, &b.norm2, self.stream, self.dstream, true);
             linear_back(cpu, &b.out, self.dstream, b.attended, b.dattended);
             cpu.attention_backward(b.dattended, b.packed, b.probs, b.dpacked, ATTENTION);
@@ -356,12 +361,9 @@ impl Step {
             let s = &self.stages[i];
             let (rows, c) = (s.norm.rows, s.d.c);
             cpu.layer_scale_backward(s.dx, s.scaled, s.scale.0, s.dscaled, s.scale.1, rows, c);
-            linear_back(cpu, &s.mlp.down, s.dscaled, s.mlp.hidden, s.mlp.dhidden);
-            cpu.gelu_backward(s.mlp.dhidden, s.mlp.pre, s.mlp.dhidden);
-            linear_back(cpu, &s.mlp.up, s.mlp.dhidden, s.norm.y, s.norm.dy);
+            mlp_back(cpu, &s.mlp, s.dscaled, s.norm.y, s.norm.dy);
             norm_back(cpu, &s.norm, s.conv, s.dconv, false);
-            cpu.depthwise_backward(s.dconv, s.x, s.taps.0, s.dscaled, s.taps.1, s.bias.1, s.d);
-            cpu.add_scaled(s.dscaled, s.dx, 1.0);
+            cpu.depthwise_backward(s.dconv, s.x, s.taps.0, s.dx, s.taps.1, s.bias.1, s.d, true);
             if let Some((n, patches, dpatches, l)) = &s.down {
                 let above = &self.stages[i - 1];
                 linear_back(cpu, l, s.dx, *patches, *dpatches);

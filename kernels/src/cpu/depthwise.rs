@@ -108,6 +108,8 @@ struct Pass {
     tap_step: isize,
     /// Null: no bias.
     bias: *const f32,
+    /// Sums are added to what is there.
+    accumulate: bool,
 }
 
 /// R outputs of row `oy` from column `ox`, over all rows of the window.
@@ -138,7 +140,8 @@ unsafe fn output_tile<S: Simd, const R: usize, const LEFT: bool, const RIGHT: bo
         }
         unroll!(r in [0 1 2 3 4 5 6 7] {
             if r < R {
-                s.store(output.wrapping_add((oy * p.w + ox + r) * p.c), acc[r]);
+                let at = output.wrapping_add((oy * p.w + ox + r) * p.c);
+                s.store(at, if p.accumulate { s.add(s.load(at), acc[r]) } else { acc[r] });
             }
         });
     }
@@ -160,7 +163,8 @@ unsafe fn output_column<S: Simd>(s: S, p: Pass, input: *const f32, output: *mut 
                 acc = s.fma(s.load_first(input.wrapping_add((iy * p.w + ix) * p.c), p.lanes), w, acc);
             }
         }
-        s.store_first(output.wrapping_add((oy * p.w + ox) * p.c), p.lanes, acc);
+        let at = output.wrapping_add((oy * p.w + ox) * p.c);
+        s.store_first(at, p.lanes, if p.accumulate { s.add(s.load_first(at, p.lanes), acc) } else { acc });
     }
 }
 
@@ -191,10 +195,26 @@ unsafe fn convolve_plane<S: Simd, const FULL: bool>(s: S, p: Pass, input: *const
     }
 }
 
+/// Which of the two convolutions.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    Forward {
+        bias: &'a [f32],
+    },
+    /// With the taps read backwards.
+    Backward {
+        accumulate: bool,
+    },
+}
+
 simd! {
-    /// output[n,h,w,c] = bias + window sums of input[n,h,w,c] with taps w[49,c], read backwards where `flip`.
-    fn convolve_planes(s: S, input: &[f32], w: &[f32], bias: Option<&[f32]>, flip: bool, output: &mut [f32], d: Plane) {
+    /// output[n,h,w,c] = , or += , bias + window sums of input[n,h,w,c] with taps w[49,c].
+    fn convolve_planes(s: S, input: &[f32], w: &[f32], way: Way<'_>, output: &mut [f32], d: Plane) {
         assert!(input.len() >= d.elements() && output.len() >= d.elements() && w.len() >= TAPS * d.c);
+        let (bias, flip, accumulate) = match way {
+            Way::Forward { bias } => (Some(bias), false, false),
+            Way::Backward { accumulate } => (None, true, accumulate),
+        };
         assert!(bias.is_none_or(|b| b.len() >= d.c));
         let plane = d.h * d.w * d.c;
         for n in 0..d.n {
@@ -207,6 +227,7 @@ simd! {
                     taps: w.as_ptr().wrapping_add(c + if flip { (TAPS - 1) * d.c } else { 0 }),
                     tap_step: if flip { -(d.c as isize) } else { d.c as isize },
                     bias: bias.map_or(std::ptr::null(), |b| b.as_ptr().wrapping_add(c)),
+                    accumulate,
                 };
                 let input = input.as_ptr().wrapping_add(n * plane + c);
                 let output = output.as_mut_ptr().wrapping_add(n * plane + c);
@@ -322,7 +343,7 @@ simd! {
             for c in (0..d.c).step_by(S::LANES) {
                 let lanes = (d.c - c).min(S::LANES);
                 let none = std::ptr::null();
-                let p = Pass { h: d.h, w: d.w, c: d.c, lanes, taps: none, tap_step: 0, bias: none };
+                let p = Pass { h: d.h, w: d.w, c: d.c, lanes, taps: none, tap_step: 0, bias: none, accumulate: true };
                 let x = x.as_ptr().wrapping_add(n * plane + c);
                 let dy = dy.as_ptr().wrapping_add(n * plane + c);
                 let part = part.as_mut_ptr().wrapping_add(c);
@@ -352,12 +373,22 @@ pub fn forward(cpu: &mut Cpu, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Pla
     let (block, plane) = (images(d), d.h * d.w * d.c);
     cpu.pool.run(d.n.div_ceil(block), len * TAPS, [Split(y, block * plane)], |i, [y]| {
         let d = Plane { n: y.len() / plane, ..d };
-        convolve_planes(level, &x[i * block * plane..], w, Some(b), false, y, d);
+        convolve_planes(level, &x[i * block * plane..], w, Way::Forward { bias: b }, y, d);
     });
 }
 
 #[expect(clippy::too_many_arguments, reason = "the operator's own")]
-pub fn backward(cpu: &mut Cpu, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw: Tensor, db: Tensor, d: Plane) {
+pub fn backward(
+    cpu: &mut Cpu,
+    dy: Tensor,
+    x: Tensor,
+    w: Tensor,
+    dx: Tensor,
+    dw: Tensor,
+    db: Tensor,
+    d: Plane,
+    accumulate: bool,
+) {
     let (len, taps) = (d.elements(), TAPS * d.c);
     check(
         "depthwise_backward",
@@ -372,7 +403,7 @@ pub fn backward(cpu: &mut Cpu, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw:
     cpu.pool.run(tasks, 2 * len * TAPS, outputs, |i, [dx, part]| {
         let d = Plane { n: dx.len() / plane, ..d };
         let at = i * block * plane;
-        convolve_planes(level, &dy[at..], w, None, true, dx, d);
+        convolve_planes(level, &dy[at..], w, Way::Backward { accumulate }, dx, d);
         correlate_planes(level, &x[at..], &dy[at..], part, d);
     });
     for part in parts.chunks_exact(stride) {

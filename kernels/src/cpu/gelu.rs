@@ -1,10 +1,6 @@
 //! GELU, tanh form: y = x s with s = 1 / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3).
 
-use super::memory::{NO_BYTES, NONE};
-use super::pool::Split;
 use super::simd::simd;
-use super::{BLOCK, Cpu, check};
-use crate::Tensor;
 
 simd! {
     /// y = gelu(x), elementwise.
@@ -29,7 +25,7 @@ simd! {
 
 simd! {
     /// d *= gelu'(x).
-    fn gelu_backward_block(s: S, x: &[f32], d: &mut [f32]) {
+    pub fn gelu_backward_block(s: S, x: &[f32], d: &mut [f32]) {
         assert_eq!(x.len(), d.len());
         let whole = x.len() - x.len() % S::LANES;
         for i in (0..whole).step_by(S::LANES) {
@@ -47,18 +43,4 @@ simd! {
             s.store_first(p, rest, s.mul(s.load_first(p, rest), s.gelu_slope(v)));
         }
     }
-}
-
-pub fn backward(cpu: &mut Cpu, dy: Tensor, pre: Tensor, dx: Tensor) {
-    let len = dx.len();
-    check("gelu_backward", &[("dy", dy, len), ("pre", pre, len)]);
-    let level = cpu.level;
-    let dy = if dy.range() == dx.range() { NONE } else { dy };
-    let (_, [dy, pre], [dx]) = cpu.memory.views("gelu_backward", NO_BYTES, [dy, pre], [dx]);
-    cpu.pool.run(len.div_ceil(BLOCK), len * 16, [Split(dx, BLOCK)], |i, [dx]| {
-        if !dy.is_empty() {
-            dx.copy_from_slice(&dy[i * BLOCK..][..dx.len()]);
-        }
-        gelu_backward_block(level, &pre[i * BLOCK..][..dx.len()], dx);
-    });
 }

@@ -1,10 +1,11 @@
 //! Linear layers: rows are cut into blocks; a block's product and its epilogue run while it is in cache.
 //!
-//! Layouts: x[M,K], w[K,N], b[N], y[M,N], row-major. Backward: dx = dy @ w^T with w packed transposed; dw and db by
+//! Layouts: x[M,K], w[K,N], b[N], y[M,N], row-major. Backward: dx = dy @ w^T with w packed transposed, and GELU's slope while
+//! the block is in cache; dw and db by
 //! one of two cuttings, chosen by shape: many rows and a small dw (the encoder) sum row blocks into parts; few rows
 //! or a large dw (the transformer) give each task rows of dw.
 
-use super::gelu::gelu_forward_block;
+use super::gelu::{gelu_backward_block, gelu_forward_block};
 use super::memory::{NO_BYTES, NONE};
 use super::pool::{Split, add_parts};
 use super::product::{Right, Start, Strided, multiply, pack, packed_len};
@@ -127,15 +128,28 @@ pub fn reduce_block(level: Level, x: &[f32], dy: &[f32], k: usize, n: usize, par
 }
 
 #[expect(clippy::too_many_arguments, reason = "the operator's own")]
-pub fn backward(cpu: &mut Cpu, dy: Tensor, x: Tensor, w: Tensor, dx: Option<Tensor>, dw: Tensor, db: Tensor, d: Gemm) {
+pub fn backward(
+    cpu: &mut Cpu,
+    dy: Tensor,
+    x: Tensor,
+    w: Tensor,
+    dx: Option<Tensor>,
+    before: Option<Tensor>,
+    dw: Tensor,
+    db: Tensor,
+    d: Gemm,
+) {
     let Gemm { m, k, n } = d;
     check("linear_backward", &[("dy", dy, m * n), ("x", x, m * k), ("w", w, k * n), ("dw", dw, k * n), ("db", db, n)]);
-    if let Some(dx) = dx {
-        check("linear_backward", &[("dx", dx, m * k)]);
+    for (name, tensor) in [("dx", dx), ("before", before)] {
+        if let Some(tensor) = tensor {
+            check("linear_backward", &[(name, tensor, m * k)]);
+        }
     }
     let level = cpu.level;
-    let (_, [dy, x, w], [dx, dw, db]) =
-        cpu.memory.views("linear_backward", NO_BYTES, [dy, x, w], [dx.unwrap_or(NONE), dw, db]);
+    let reads = [dy, x, w, before.unwrap_or(NONE)];
+    let (_, [dy, x, w, before], [dx, dw, db]) =
+        cpu.memory.views("linear_backward", NO_BYTES, reads, [dx.unwrap_or(NONE), dw, db]);
 
     if !dx.is_empty() {
         let packed = cpu.scratch.take(packed_len(level.lanes(), n, k));
@@ -145,6 +159,9 @@ pub fn backward(cpu: &mut Cpu, dy: Tensor, x: Tensor, w: Tensor, dx: Option<Tens
             let rows = dx.len() / k;
             let a = Strided { data: &dy[i * ROWS * n..][..rows * n], row: n, col: 1 };
             multiply(level, rows, k, n, a, Right::Packed(packed), Start::Zero, dx, k);
+            if !before.is_empty() {
+                gelu_backward_block(level, &before[i * ROWS * k..][..rows * k], dx);
+            }
         });
     }
 

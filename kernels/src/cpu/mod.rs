@@ -170,8 +170,18 @@ impl Backend for Cpu {
     fn depthwise_forward(&mut self, x: Tensor, w: Tensor, b: Tensor, y: Tensor, d: Plane) {
         depthwise::forward(self, x, w, b, y, d);
     }
-    fn depthwise_backward(&mut self, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw: Tensor, db: Tensor, d: Plane) {
-        depthwise::backward(self, dy, x, w, dx, dw, db, d);
+    fn depthwise_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        w: Tensor,
+        dx: Tensor,
+        dw: Tensor,
+        db: Tensor,
+        d: Plane,
+        accumulate: bool,
+    ) {
+        depthwise::backward(self, dy, x, w, dx, dw, db, d, accumulate);
     }
     fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane) {
         patches2::forward(self, x, y, d);
@@ -195,14 +205,12 @@ impl Backend for Cpu {
         x: Tensor,
         w: Tensor,
         dx: Option<Tensor>,
+        before: Option<Tensor>,
         dw: Tensor,
         db: Tensor,
         d: Gemm,
     ) {
-        linear::backward(self, dy, x, w, dx, dw, db, d);
-    }
-    fn gelu_backward(&mut self, dy: Tensor, pre: Tensor, dx: Tensor) {
-        gelu::backward(self, dy, pre, dx);
+        linear::backward(self, dy, x, w, dx, before, dw, db, d);
     }
     fn layer_scale_backward(
         &mut self,

@@ -2,7 +2,7 @@
 
 use super::memory::{Memory, store};
 use super::queue::{Queue, Work};
-use super::{Driver, Launch, Operand, Pointer, Product, Store};
+use super::{Driver, Fused, Launch, Operand, Pointer, Product, Store};
 use super::{
     adamw, attention, bf16, bottleneck, bradley_terry, depthwise, elementary, layer_norm, linear, planes, policy_loss,
     stem,
@@ -225,12 +225,22 @@ impl<D: Driver> Backend for Cuda<D> {
         let [w, b] = self.exact(name, [("w", w, 49 * d.c), ("b", b, d.c)]);
         self.run(depthwise::forward(x, w, b, y, d));
     }
-    fn depthwise_backward(&mut self, dy: Tensor, x: Tensor, w: Tensor, dx: Tensor, dw: Tensor, db: Tensor, d: Plane) {
+    fn depthwise_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        w: Tensor,
+        dx: Tensor,
+        dw: Tensor,
+        db: Tensor,
+        d: Plane,
+        accumulate: bool,
+    ) {
         let (name, len) = ("depthwise_backward", d.elements());
         let [dy, x, dx] = self.half(name, [("dy", dy, len), ("x", x, len), ("dx", dx, len)]);
         let [w, dw, db] = self.exact(name, [("w", w, 49 * d.c), ("dw", dw, 49 * d.c), ("db", db, d.c)]);
         let parts = self.scratch(depthwise::parts(d));
-        self.run(depthwise::backward(dy, x, w, dx, dw, db, parts, d));
+        self.run(depthwise::backward(dy, x, w, dx, dw, db, parts, d, accumulate));
     }
     fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane) {
         let [x, y] = self.half("patches2_forward", [("x", x, d.elements()), ("y", y, d.elements())]);
@@ -279,9 +289,9 @@ impl<D: Driver> Backend for Cuda<D> {
                 (pre, linear::Epilogue::Bias)
             }
         };
-        let bias_half = self.memory.half(b);
-        if self.driver.fuses(&product(out, store), bias_half, epilogue) {
-            self.queue.push(Work::Product(product(out, store), Some((bias_half, epilogue))));
+        let fused = Fused::Forward { bias: self.memory.half(b), epilogue };
+        if self.driver.fuses(&product(out, store), fused) {
+            self.queue.push(Work::Product(product(out, store), Some(fused)));
         } else {
             let z = self.memory.scratch(&mut self.driver, len * store.size());
             self.queue.push(Work::Product(product(z, store), None));
@@ -299,6 +309,7 @@ impl<D: Driver> Backend for Cuda<D> {
         x: Tensor,
         w: Tensor,
         dx: Option<Tensor>,
+        before: Option<Tensor>,
         dw: Tensor,
         db: Tensor,
         d: Gemm,
@@ -323,7 +334,12 @@ impl<D: Driver> Backend for Cuda<D> {
             let right = transposed(self.memory.half(w));
             let store = Store::Bf16;
             let product = Product { left: plain(dy), right, out, store, accumulate: false, m, k: n, n: k };
-            self.queue.push(Work::Product(product, None));
+            let pre = before.map(|before| self.half(name, [("before", before, m * k)])[0]);
+            let fused = pre.map(|pre| Fused::GeluBackward { pre }).filter(|f| self.driver.fuses(&product, *f));
+            self.queue.push(Work::Product(product, fused));
+            if let (Some(pre), None) = (pre, fused) {
+                self.run(linear::gelu_backward(out, pre, m * k));
+            }
         }
         let product = Product {
             left: transposed(x),
@@ -337,11 +353,6 @@ impl<D: Driver> Backend for Cuda<D> {
         };
         self.queue.push(Work::Product(product, None));
         self.run(linear::bias_backward(dy, db, parts, m, n));
-    }
-    fn gelu_backward(&mut self, dy: Tensor, pre: Tensor, dx: Tensor) {
-        let len = dx.len();
-        let [dy, pre, dx] = self.half("gelu_backward", [("dy", dy, len), ("pre", pre, len), ("dx", dx, len)]);
-        self.run(linear::gelu_backward(dy, pre, dx, len));
     }
     fn layer_scale_backward(
         &mut self,

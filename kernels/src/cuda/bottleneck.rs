@@ -36,6 +36,19 @@ const INSTANCES: [Instance; 2] = [
 /// Rows that a block of the forward pass takes at once.
 const FORWARD_ROWS: usize = 128;
 
+/// Addresses of parameters, or of their gradients.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameters {
+    pub g: Pointer,
+    pub b: Pointer,
+    /// As parameters bf16, as gradients f32; and `w2`.
+    pub w1: Pointer,
+    pub b1: Pointer,
+    pub w2: Pointer,
+    pub b2: Pointer,
+    pub scale: Pointer,
+}
+
 /// Steps of sixteen channels of whose weights a thread of the backward pass keeps its share in registers.
 const KEPT: usize = 3;
 

@@ -71,7 +71,7 @@ pub fn forward(x: Pointer, w: Pointer, b: Pointer, y: Pointer, d: Plane) -> Vec<
     }]
 }
 
-/// dx = , dw[49,C] += , db[C] += , from dy.
+/// dw[49,C] += , db[C] += ; dx = , or += where `accumulate`, from dy.
 #[expect(clippy::too_many_arguments, reason = "the operator's own")]
 pub fn backward(
     dy: Pointer,
@@ -82,6 +82,7 @@ pub fn backward(
     db: Pointer,
     parts: Pointer,
     d: Plane,
+    accumulate: bool,
 ) -> Vec<Launch> {
     let (len, rows, taps) = (d.elements(), part_rows(d), 49 * d.c);
     let [data, sums] = match instance(d) {
@@ -89,12 +90,23 @@ pub fn backward(
             let groups = d.c.div_ceil(CHANNELS);
             let all = tiles(d, i.taps_tile);
             [
-                launch!(i.backward, [tiles(d, i.tile), groups, 1], dy, w, dx, d.h, d.w, d.c),
+                launch!(i.backward, [tiles(d, i.tile), groups, 1], dy, w, dx, d.h, d.w, d.c, accumulate),
                 launch!(i.taps, [rows, groups, 1], dy, x, parts, all, d.h, d.w, d.c),
             ]
         }
         None => [
-            launch!("depthwise_backward_any", [len.div_ceil(THREADS_ANY), 1, 1], dy, w, dx, len, d.h, d.w, d.c),
+            launch!(
+                "depthwise_backward_any",
+                [len.div_ceil(THREADS_ANY), 1, 1],
+                dy,
+                w,
+                dx,
+                len,
+                d.h,
+                d.w,
+                d.c,
+                accumulate
+            ),
             launch!(
                 "depthwise_taps_any",
                 [(50 * d.c).div_ceil(THREADS_ANY), rows, 1],

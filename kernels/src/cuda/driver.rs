@@ -34,6 +34,23 @@ pub struct Product {
     pub n: usize,
 }
 
+/// What a device may do with a product before it stores it, so that the product itself is never read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fused {
+    /// The rest of a linear layer's forward pass.
+    Forward {
+        /// bf16 [N].
+        bias: Pointer,
+        /// What is added or computed, and kept.
+        epilogue: linear::Epilogue,
+    },
+    /// out = product * gelu'(pre): the end of a backward pass through gelu(pre) @ w.
+    GeluBackward {
+        /// bf16 [M,N].
+        pre: Pointer,
+    },
+}
+
 /// A device with a compute stream, a copy stream, and one for sums over ranks.
 ///
 /// Everything but [`Driver::upload`] and [`Work::Reduce`] happens on the compute stream, in call order. A device that fails cannot go on: a panic that
@@ -50,10 +67,10 @@ pub trait Driver: Send {
     fn write(&mut self, to: Pointer, bytes: &[u8]);
     /// Device to host, after all that was queued before.
     fn read(&mut self, from: Pointer, bytes: &mut [u8]);
-    /// Queues a piece of work. A product with an epilogue is one that the device said it [fuses](Driver::fuses).
+    /// Queues a piece of work. A product with more than itself is one that the device said it [fuses](Driver::fuses).
     fn queue(&mut self, work: &Work);
-    /// Whether the device does this product and its epilogue in one go. `bias` is the bf16 [N].
-    fn fuses(&mut self, product: &Product, bias: Pointer, epilogue: linear::Epilogue) -> bool;
+    /// Whether the device does this product and what follows it in one go.
+    fn fuses(&mut self, product: &Product, with: Fused) -> bool;
     /// Makes a graph of work that has been queued before, to be [replayed](Driver::replay); nothing is queued. None if the device cannot.
     fn capture(&mut self, work: &[Work]) -> Option<usize>;
     /// Queues a graph.

@@ -6,8 +6,10 @@
 #![expect(clippy::unwrap_used, reason = "for tests")]
 
 use super::laboratory::Bench;
+use super::linear::Epilogue;
 use super::queue::Work;
-use super::{Cuda, Driver, Launch, Operand, Pointer, Product, Store, bf16, linear};
+use super::{Cuda, Driver, Fused, Launch, Operand, Pointer, Product, Store, bf16};
+use crate::reference::gelu;
 use crate::{Backend, Ranks, RanksError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -105,17 +107,22 @@ fn executable() -> &'static Path {
     })
 }
 
-/// The backend on an emulated device of its own.
+/// The backend on an emulated device of its own. It fuses nothing with products, so that everything is a kernel of ours.
 pub fn backend() -> Box<dyn Backend> {
     with_graphs(true).0
 }
 
 /// The same, which makes graphs of repeated work or refuses to, and how many of them it has replayed.
 pub fn with_graphs(makes: bool) -> (Box<dyn Backend>, Arc<AtomicUsize>) {
-    let replayed = Arc::<AtomicUsize>::default();
-    let graphs = Graphs { makes, made: Vec::new(), replayed: Arc::clone(&replayed) };
-    let (ranks, reducing) = (Ranks::default(), Vec::new());
-    (Box::new(Cuda::new(Emulated { device: Device::start(), buffers: 0, graphs, ranks, reducing })), replayed)
+    let emulated = Emulated::start(makes, None);
+    let replayed = Arc::clone(&emulated.graphs.replayed);
+    (Box::new(Cuda::new(emulated)), replayed)
+}
+
+/// The backend on an emulated device that fuses with products whatever it is asked to, and how many it has done so.
+pub fn fusing() -> (Box<dyn Backend>, Arc<AtomicUsize>) {
+    let done = Arc::<AtomicUsize>::default();
+    (Box::new(Cuda::new(Emulated::start(true, Some(Arc::clone(&done))))), done)
 }
 
 /// An emulated device that runs the threads of every launch in the order of a seed: 0 is as they are numbered, 1 is reversed.
@@ -139,11 +146,9 @@ impl Bench for Scheduled {
     fn launch(&mut self, launch: &Launch) -> Result<(), String> {
         self.device.launch(launch, self.seed)
     }
-    fn multiply(&mut self, product: &Product, epilogue: Option<(Pointer, linear::Epilogue)>) -> Result<bool, String> {
-        if epilogue.is_none() {
-            self.device.multiply(product);
-        }
-        Ok(epilogue.is_none())
+    fn multiply(&mut self, product: &Product, fused: Option<Fused>) -> Result<bool, String> {
+        self.device.multiply(product, fused);
+        Ok(true)
     }
 }
 
@@ -152,6 +157,8 @@ struct Emulated {
     device: Device,
     buffers: usize,
     graphs: Graphs,
+    /// How many products it has done with what follows them; none if it does not.
+    fused: Option<Arc<AtomicUsize>>,
     ranks: Ranks,
     /// Sums that have begun: where, and what lay there. They arrive as late as they may, and over whatever was written meanwhile.
     reducing: Vec<(Pointer, Vec<u8>)>,
@@ -161,6 +168,14 @@ struct Graphs {
     makes: bool,
     made: Vec<Vec<Work>>,
     replayed: Arc<AtomicUsize>,
+}
+
+impl Emulated {
+    fn start(makes: bool, fused: Option<Arc<AtomicUsize>>) -> Self {
+        let graphs = Graphs { makes, made: Vec::new(), replayed: Arc::default() };
+        let (ranks, reducing) = (Ranks::default(), Vec::new());
+        Emulated { device: Device::start(), buffers: 0, graphs, fused, ranks, reducing }
+    }
 }
 
 impl Driver for Emulated {
@@ -188,8 +203,12 @@ impl Driver for Emulated {
     fn queue(&mut self, work: &Work) {
         match work {
             Work::Launch(launch) => self.device.launch(launch, 0).unwrap_or_else(|error| panic!("{error}")),
-            Work::Product(product, None) => self.device.multiply(product),
-            Work::Product(product, Some(_)) => panic!("an epilogue that is not fused here: {product:?}"),
+            Work::Product(product, None) => self.device.multiply(product, None),
+            Work::Product(product, Some(with)) => {
+                let count = self.fused.as_ref().unwrap_or_else(|| panic!("{with:?} is not fused here: {product:?}"));
+                count.fetch_add(1, Ordering::Relaxed);
+                self.device.multiply(product, Some(*with));
+            }
             Work::Copy { from, to, bytes } => {
                 let bytes = self.device.read(*from, *bytes);
                 self.device.write(*to, &bytes);
@@ -204,8 +223,8 @@ impl Driver for Emulated {
             }
         }
     }
-    fn fuses(&mut self, _: &Product, _: Pointer, _: linear::Epilogue) -> bool {
-        false
+    fn fuses(&mut self, _: &Product, _: Fused) -> bool {
+        self.fused.is_some()
     }
     fn capture(&mut self, work: &[Work]) -> Option<usize> {
         self.graphs.made.push(work.to_vec());
@@ -297,8 +316,8 @@ impl Device {
         self.ask(&request).map(|_| ())
     }
 
-    /// A matrix product in plain loops.
-    fn multiply(&mut self, p: &Product) {
+    /// A matrix product in plain loops, with what NVIDIA's documentation says of cuBLASLt's epilogues.
+    fn multiply(&mut self, p: &Product, fused: Option<Fused>) {
         let Product { m, k, n, .. } = *p;
         let (left, right) = (self.operand(p.left, m, k), self.operand(p.right, k, n));
         let mut out = vec![0.0f32; m * n];
@@ -313,6 +332,9 @@ impl Device {
                 out.iter_mut().zip(right).for_each(|(to, w)| *to += x * w);
             }
         }
+        if let Some(fused) = fused {
+            self.finish(&mut out, n, fused);
+        }
         let bytes = match p.store {
             Store::Bf16 => bf16::encode(&out),
             Store::F32 => out.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -320,14 +342,50 @@ impl Device {
         self.write(p.out, &bytes);
     }
 
+    /// What follows a product out[M,N] before it is rounded. What is kept for the backward pass is rounded on its own.
+    fn finish(&mut self, out: &mut [f32], n: usize, fused: Fused) {
+        match fused {
+            Fused::Forward { bias, epilogue } => {
+                let bias = self.halves(bias, n);
+                out.chunks_exact_mut(n).flat_map(|row| row.iter_mut().zip(&bias)).for_each(|(z, b)| *z += b);
+                match epilogue {
+                    Epilogue::Bias => {}
+                    Epilogue::Gelu { pre } => {
+                        self.write(pre, &bf16::encode(out));
+                        map(out, gelu::forward);
+                    }
+                    Epilogue::Residual { skip } => {
+                        let skip = self.halves(skip, out.len());
+                        out.iter_mut().zip(skip).for_each(|(y, skip)| *y += skip);
+                    }
+                }
+            }
+            Fused::GeluBackward { pre } => {
+                let pre: Vec<f64> = self.halves(pre, out.len()).into_iter().map(f64::from).collect();
+                map(out, |product| gelu::backward(product, &pre));
+            }
+        }
+    }
+
+    /// So many bf16.
+    fn halves(&mut self, at: Pointer, len: usize) -> Vec<f32> {
+        bf16::decode(&self.read(at, len * 2)).collect()
+    }
+
     /// A [rows, cols] operand of a product.
     fn operand(&mut self, operand: Operand, rows: usize, cols: usize) -> Vec<f32> {
-        let values: Vec<f32> = bf16::decode(&self.read(operand.at, rows * cols * 2)).collect();
+        let values = self.halves(operand.at, rows * cols);
         if !operand.transposed {
             return values;
         }
         (0..rows * cols).map(|i| values[i % cols * rows + i / cols]).collect()
     }
+}
+
+/// out = f(out), by an oracle.
+fn map(out: &mut [f32], f: impl Fn(&[f64]) -> Vec<f64>) {
+    let exact: Vec<f64> = out.iter().copied().map(f64::from).collect();
+    out.iter_mut().zip(f(&exact)).for_each(|(out, exact)| *out = exact as f32);
 }
 
 impl Drop for Device {

@@ -40,7 +40,7 @@ mod tests;
 use std::hash::{Hash, Hasher};
 
 use backend::Cuda;
-use driver::{Driver, Operand, Product};
+use driver::{Driver, Fused, Operand, Product};
 
 pub use device::CudaError;
 

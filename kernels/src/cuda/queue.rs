@@ -12,8 +12,7 @@
 
 use std::collections::HashMap;
 
-use super::linear::Epilogue;
-use super::{Driver, Launch, Pointer, Product};
+use super::{Driver, Fused, Launch, Pointer, Product};
 
 /// Shorter lists are queued piece by piece: a graph would save nothing.
 const SHORT: usize = 16;
@@ -32,8 +31,8 @@ const ALIGNMENT: usize = 16;
 pub enum Work {
     /// A kernel.
     Launch(Launch),
-    /// A matrix product, with the bf16 bias and the epilogue that the device has for it.
-    Product(Product, Option<(Pointer, Epilogue)>),
+    /// A matrix product, with what the device does of it in one go.
+    Product(Product, Option<Fused>),
     /// Device to device.
     Copy {
         /// First byte to read.

@@ -85,15 +85,22 @@ impl Launch {
     pub(super) fn streams(&self) -> Result<Vec<TcpStream>, RanksError> {
         match (self.size, self.rank) {
             (1, _) => Ok(Vec::new()),
-            (_, 0) => self.accept(),
+            (_, 0) => self.accept(&self.listen()?),
             _ => self.connect().map(|stream| vec![stream]),
         }
     }
 
-    fn accept(&self) -> Result<Vec<TcpStream>, RanksError> {
-        let fault = |e| launch(format!("rank 0 cannot listen at {} (MASTER_ADDR, MASTER_PORT): {e}", self.address));
-        let listener = TcpListener::bind(&self.address).map_err(fault)?;
-        listener.set_nonblocking(true).map_err(fault)?;
+    fn fault(&self, e: &std::io::Error) -> RanksError {
+        launch(format!("rank 0 cannot listen at {} (MASTER_ADDR, MASTER_PORT): {e}", self.address))
+    }
+
+    fn listen(&self) -> Result<TcpListener, RanksError> {
+        TcpListener::bind(&self.address).map_err(|e| self.fault(&e))
+    }
+
+    /// On rank 0: the connections of all others, when they have come.
+    pub(super) fn accept(&self, listener: &TcpListener) -> Result<Vec<TcpStream>, RanksError> {
+        listener.set_nonblocking(true).map_err(|e| self.fault(&e))?;
         let since = Instant::now();
         let mut met = BTreeMap::new();
         while met.len() < self.size - 1 {
@@ -156,6 +163,10 @@ impl Launch {
     fn greet(&self) -> std::io::Result<TcpStream> {
         let addresses: Vec<_> = self.address.to_socket_addrs()?.collect();
         let mut stream = TcpStream::connect(&addresses[..])?;
+        // While nobody listens, a connection to a port that the system gives to callers may be with itself.
+        if stream.local_addr()? == stream.peer_addr()? {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
         stream.set_nodelay(true)?;
         stream.write_all(HELLO)?;
         stream.write_all(&(self.rank as u64).to_le_bytes())?;

@@ -8,12 +8,14 @@
 //!
 //! A star: it carries a few numbers a step, and the gradients of processors; those of GPUs go through NCCL. Rank 0 adds in order of rank and
 //! sends the sum to all, so that every rank has the same bits. Every frame has the number of its task: what a rank had sent
-//! before it learnt that a task was given up is passed over.
+//! before it learnt that a task was given up is passed over. A task that begins while a rank still works on the one before is an error of that
+//! one, and kept for when it asks.
 
 mod frame;
 mod launch;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::fmt;
 use std::io;
@@ -23,6 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use frame::{Content, Frame};
 pub use launch::Launch;
+#[doc(hidden)]
+pub use together::together;
 
 /// Why ranks cannot work together.
 #[derive(Debug)]
@@ -86,6 +90,8 @@ struct Links {
     streams: Vec<TcpStream>,
     /// Number of the task under way.
     task: u32,
+    /// What rank 0 said comes next while this one still waited for a sum.
+    next: Option<Frame>,
 }
 
 impl fmt::Debug for Ranks {
@@ -107,8 +113,12 @@ impl Ranks {
     /// # Errors
     /// The address cannot be used, or a rank does not come.
     pub fn meet(launch: &Launch) -> Result<Self, RanksError> {
-        let links = Links { streams: launch.streams()?, task: 0 };
-        Ok(Self { rank: launch.rank, others: launch.size - 1, launched: true, links: Arc::new(Mutex::new(links)) })
+        Ok(Self::over(launch, launch.streams()?))
+    }
+
+    fn over(launch: &Launch, streams: Vec<TcpStream>) -> Self {
+        let links = Arc::new(Mutex::new(Links { streams, ..Links::default() }));
+        Self { rank: launch.rank, others: launch.size - 1, launched: true, links }
     }
 
     /// From 0.
@@ -209,7 +219,7 @@ impl Ranks {
     pub fn next(&self) -> Result<Option<Vec<u8>>, RanksError> {
         let mut links = self.links();
         loop {
-            let frame = links.receive(0, 0)?;
+            let frame = links.next.take().map_or_else(|| links.receive(0, 0), Ok)?;
             match frame.content {
                 Content::Task => {
                     links.task = frame.task;
@@ -264,22 +274,26 @@ impl Links {
     fn part(&mut self, link: usize, rank: usize, length: usize) -> Result<Vec<u8>, RanksError> {
         loop {
             let frame = self.receive(link, rank)?;
-            if frame.task != self.task {
-                continue;
-            }
-            return match frame.content {
-                Content::Sum if frame.bytes.len() == length => Ok(frame.bytes),
-                Content::Sum => Err(RanksError::Apart(format!(
-                    "rank {rank} sums {} bytes where this one sums {length}: ranks must run one build with the same settings",
-                    frame.bytes.len()
-                ))),
-                Content::GivenUp => {
-                    Err(RanksError::GivenUp { rank, why: String::from_utf8_lossy(&frame.bytes).into_owned() })
-                }
+            match frame.content {
+                // No sum of this task comes any more; and whoever asks for the next task must get it.
                 Content::Task | Content::End => {
-                    Err(RanksError::Apart(format!("rank {rank} is through with a task that this one still works on")))
+                    self.next = Some(frame);
+                    let task = self.task;
+                    let why = format!("rank {rank} is through with task {task}, on which this one still works");
+                    return Err(RanksError::Apart(why));
                 }
-            };
+                _ if frame.task != self.task => {}
+                Content::Sum if frame.bytes.len() == length => return Ok(frame.bytes),
+                Content::Sum => {
+                    return Err(RanksError::Apart(format!(
+                        "rank {rank} sums {} bytes where this one sums {length}: ranks must run one build with the same settings",
+                        frame.bytes.len()
+                    )));
+                }
+                Content::GivenUp => {
+                    return Err(RanksError::GivenUp { rank, why: String::from_utf8_lossy(&frame.bytes).into_owned() });
+                }
+            }
         }
     }
 }

@@ -2,21 +2,7 @@ use std::collections::HashMap;
 use std::net::TcpListener;
 use std::thread;
 
-use super::{Launch, Ranks, RanksError};
-
-/// Runs `each` as so many ranks, each in a thread of its own; the answers in order of rank.
-fn together<R: Send>(size: usize, each: impl Fn(Ranks) -> R + Sync) -> Vec<R> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
-    thread::scope(|scope| {
-        let ranks = (0..size).map(|rank| {
-            let launch = Launch { rank, size, local_rank: rank, address: address.clone() };
-            let each = &each;
-            scope.spawn(move || each(Ranks::meet(&launch).unwrap()))
-        });
-        ranks.collect::<Vec<_>>().into_iter().map(|rank| rank.join().unwrap()).collect()
-    })
-}
+use super::{Launch, Ranks, RanksError, together};
 
 #[test]
 fn a_sum_is_the_same_on_every_rank() {
@@ -86,6 +72,36 @@ fn a_task_that_is_given_up_does_not_disturb_the_next() {
     }
 }
 
+/// Rank 0 leaves tasks before their sums: whoever waits for one learns it, and is told the next.
+#[test]
+fn a_task_that_begins_too_early_is_not_lost() {
+    let answers = together(2, |ranks| {
+        let sum = || -> Result<f64, RanksError> {
+            let mut value = [1.0];
+            ranks.sum(&mut value)?;
+            Ok(value[0])
+        };
+        if ranks.leads() {
+            for number in [1, 2, 3] {
+                ranks.begin(&[number]).unwrap();
+                if number == 2 {
+                    assert_eq!(sum().unwrap(), 2.0);
+                }
+            }
+            ranks.end();
+            return Vec::new();
+        }
+        let mut answers = Vec::new();
+        while let Some(number) = ranks.next().unwrap() {
+            answers.push((number[0], sum().map_err(|error| error.to_string())));
+        }
+        answers
+    });
+    let [(1, Err(left)), (2, Ok(2.0)), (3, Err(ended))] = &answers[1][..] else { panic!("{:?}", answers[1]) };
+    assert!(left.contains("rank 0 is through with task 1"), "{left}");
+    assert!(ended.contains("rank 0 is through with task 3"), "{ended}");
+}
+
 #[test]
 fn a_rank_that_is_gone_is_named() {
     let errors = together(3, |ranks| {
@@ -106,17 +122,13 @@ fn ranks_that_do_something_else_are_told() {
 
 #[test]
 fn strangers_are_not_let_in() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     thread::scope(|scope| {
         let launch = |rank| Launch { rank, size: 2, local_rank: 0, address: address.clone() };
+        let mut stranger = std::net::TcpStream::connect(&address).unwrap();
         let first = launch(0);
-        let first = scope.spawn(move || Ranks::meet(&first).unwrap().sum(&mut [1.0]));
-        let mut stranger = loop {
-            if let Ok(stream) = std::net::TcpStream::connect(&address) {
-                break stream;
-            }
-        };
+        let first = scope.spawn(move || Ranks::over(&first, first.accept(&listener).unwrap()).sum(&mut [1.0]));
         std::io::Write::write_all(&mut stranger, &[b'x'; 100]).unwrap();
         let mut value = [2.0];
         Ranks::meet(&launch(1)).unwrap().sum(&mut value).unwrap();

@@ -361,7 +361,7 @@ fn backward_chunk(
 
     // The end: linear, norm, and the mean where that is the readout.
     let da = scratch.a.slice(0, acts.out_norm.y.len());
-    b.linear_backward(dy, acts.out_norm.y, w.out.w, Some(da), g.out.w, g.out.b, gemm(n, w.out));
+    b.linear_backward(dy, acts.out_norm.y, w.out.w, Some(da), None, g.out.w, g.out.b, gemm(n, w.out));
     let mut dx = scratch.stream.slice(0, last.elements());
     match acts.pooled {
         Some(pooled) => {
@@ -392,7 +392,7 @@ fn backward_chunk(
             let d_patches = scratch.hidden.slice(0, patches.len());
             let d_norm = scratch.a.slice(0, before.elements());
             let rows = patches.len() / linear.k;
-            b.linear_backward(dx, patches, linear.w, Some(d_patches), g_linear.w, g_linear.b, gemm(rows, linear));
+            b.linear_backward(dx, patches, linear.w, Some(d_patches), None, g_linear.w, g_linear.b, gemm(rows, linear));
             b.patches2_backward(d_patches, d_norm, before);
             dx = scratch.stream.slice(0, before.elements());
             norm_acts.backward(b, d_norm, x, norm, g_norm, dx, false);
@@ -420,15 +420,14 @@ fn block_backward(
     let (da, db, dh) = (scratch.a.slice(0, size), scratch.b.slice(0, size), scratch.hidden.slice(0, 4 * size));
     if let Some(inner) = &acts.inner {
         b.layer_scale_backward(dx, inner.contracted, w.scale, da, g.scale, rows, d.c);
-        b.linear_backward(da, inner.hidden, w.contract.w, Some(dh), g.contract.w, g.contract.b, gemm(rows, w.contract));
-        b.gelu_backward(dh, inner.pre, dh);
-        b.linear_backward(dh, inner.norm.y, w.expand.w, Some(da), g.expand.w, g.expand.b, gemm(rows, w.expand));
+        let (d_pre, contract) = (Some(dh), gemm(rows, w.contract));
+        b.linear_backward(da, inner.hidden, w.contract.w, d_pre, Some(inner.pre), g.contract.w, g.contract.b, contract);
+        b.linear_backward(dh, inner.norm.y, w.expand.w, Some(da), None, g.expand.w, g.expand.b, gemm(rows, w.expand));
         inner.norm.backward(b, da, acts.depthwise, w.norm, g.norm, db, false);
     } else if let Some(fused) = b.bottleneck(d.c) {
         fused.bottleneck_backward(dx, acts.depthwise, &bottleneck(w), db, &bottleneck(g), rows);
     }
-    b.depthwise_backward(db, x, w.depthwise.w, da, g.depthwise.w, g.depthwise.b, d);
-    b.add_scaled(da, dx, 1.0);
+    b.depthwise_backward(db, x, w.depthwise.w, dx, g.depthwise.w, g.depthwise.b, d, true);
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ impl Objective for Imitation {
         b.policy_loss(logits, None, actions, weight, None, d_logits, nll, kl, entropy, &self.cardinalities);
         let d_hidden = pass.d_hidden(batch.windows);
         let d = crate::encoder::gemm(rows, l.model.w.head);
-        b.linear_backward(d_logits, hidden, l.model.w.head.w, Some(d_hidden), l.g.head.w, l.g.head.b, d);
+        b.linear_backward(d_logits, hidden, l.model.w.head.w, Some(d_hidden), None, l.g.head.w, l.g.head.b, d);
         l.backward(pass, input, batch.windows)
     }
 

@@ -122,7 +122,7 @@ impl Objective for Preference {
         b.add_scaled(d_scores, shared, (pairs as f64 / self.batch as f64) as f32);
         let d_last = self.d_last.slice(0, rows.len());
         let d = gemm(windows, l.model.w.head);
-        b.linear_backward(shared, rows, l.model.w.head.w, Some(d_last), l.g.head.w, l.g.head.b, d);
+        b.linear_backward(shared, rows, l.model.w.head.w, Some(d_last), None, l.g.head.w, l.g.head.b, d);
         self.gather.scatter(b, d_last, pass.d_hidden(windows), &last);
         l.backward(pass, input, windows)
     }

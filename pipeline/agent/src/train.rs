@@ -216,9 +216,11 @@ impl Run<'_> {
                 pass.upload_pixels(l.b.as_mut(), slot, &next.pixels);
             }
 
-            let mut loss = [objective.finish(l, &batch)?];
-            t.ranks.sum(&mut loss)?;
-            let [loss] = loss;
+            // One who is asked to stop stops all: who left alone would keep the others waiting.
+            let vote = |stop: bool| f64::from(u8::from(stop));
+            let mut sums = [objective.finish(l, &batch)?, vote(o.stop())];
+            t.ranks.sum(&mut sums)?;
+            let [loss, stops] = sums;
             if !loss.is_finite() {
                 return Err(Error::Diverged { step: state.step, what: "the loss", value: loss });
             }
@@ -230,19 +232,22 @@ impl Run<'_> {
 
             let last = state.step == t.steps;
             let mut stop_early = false;
-            if !held_out.is_empty() && (last || (t.eval_every > 0 && state.step.is_multiple_of(t.eval_every))) {
-                // Evaluation takes the slot that is free: the next batch is already in the other one.
-                self.evaluate(l, pass, objective, 1 - slot, held_out, state)?;
-                stop_early = self.judge(l, best, state);
+            if last || (t.eval_every > 0 && state.step.is_multiple_of(t.eval_every)) {
+                let mut votes = [0.0];
+                // One rank alone has held-out data.
+                if !held_out.is_empty() {
+                    // Evaluation takes the slot that is free: the next batch is already in the other one.
+                    self.evaluate(l, pass, objective, 1 - slot, held_out, state)?;
+                    votes = [vote(self.judge(l, best, state))];
+                }
+                t.ranks.sum(&mut votes)?;
+                stop_early = votes[0] > 0.0;
             }
             let frames = (state.step - started.1) * (t.batch * self.windows_an_item * l.model.config.context) as u64;
             let rate = frames as f64 / started.0.elapsed().as_secs_f64().max(1e-9);
             o.progress(state.step, t.steps, &format!("loss {loss:.3}, {rate:.0} frames/s"));
 
-            // One stops all: who left alone would keep the others waiting.
-            let mut stops = [o.stop(), stop_early].map(|stop| f64::from(u8::from(stop)));
-            t.ranks.sum(&mut stops)?;
-            let [stopping, stop_early] = stops.map(|votes| votes > 0.0);
+            let stopping = stops > 0.0;
             if last || stop_early || stopping || state.step.is_multiple_of(t.checkpoint_every) {
                 self.save(l, objective, best, state)?;
             }

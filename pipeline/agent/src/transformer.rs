@@ -166,13 +166,22 @@ pub(crate) fn backward(
     for i in (0..acts.layers.len()).rev() {
         let (w, g, a) = (&w.layers[i], &g.layers[i], &acts.layers[i]);
         let x = if i == 0 { acts.x } else { acts.layers[i - 1].y };
-        b.linear_backward(dx, a.hidden, w.contract.w, Some(d_ffn), g.contract.w, g.contract.b, gemm(rows, w.contract));
-        b.gelu_backward(d_ffn, a.pre, d_ffn);
-        b.linear_backward(d_ffn, a.ffn_norm.y, w.expand.w, Some(da), g.expand.w, g.expand.b, gemm(rows, w.expand));
+        let (d_pre, contract) = (Some(d_ffn), gemm(rows, w.contract));
+        b.linear_backward(dx, a.hidden, w.contract.w, d_pre, Some(a.pre), g.contract.w, g.contract.b, contract);
+        b.linear_backward(
+            d_ffn,
+            a.ffn_norm.y,
+            w.expand.w,
+            Some(da),
+            None,
+            g.expand.w,
+            g.expand.b,
+            gemm(rows, w.expand),
+        );
         a.ffn_norm.backward(b, da, a.middle, w.ffn_norm, g.ffn_norm, dx, true);
-        b.linear_backward(dx, a.attended, w.out.w, Some(da), g.out.w, g.out.b, gemm(rows, w.out));
+        b.linear_backward(dx, a.attended, w.out.w, Some(da), None, g.out.w, g.out.b, gemm(rows, w.out));
         b.attention_backward(da, a.qkv, a.probs, d_qkv, acts.attention(config));
-        b.linear_backward(d_qkv, a.attention_norm.y, w.qkv.w, Some(da), g.qkv.w, g.qkv.b, gemm(rows, w.qkv));
+        b.linear_backward(d_qkv, a.attention_norm.y, w.qkv.w, Some(da), None, g.qkv.w, g.qkv.b, gemm(rows, w.qkv));
         a.attention_norm.backward(b, da, x, w.attention_norm, g.attention_norm, dx, true);
     }
     b.add_position_backward(dx, g.position.slice(0, acts.t * d), acts.windows, acts.t, d);

@@ -33,14 +33,23 @@ fn depthwise(lab: &mut Lab, d: Plane) {
     let (dy, gv) = lab.input(d.elements());
     let (dw, dw0) = lab.input(49 * d.c);
     let (db, db0) = lab.input(d.c);
-    let (y, dx) = (lab.output(d.elements()), lab.output(d.elements()));
+    let (stream, _) = lab.input(d.elements());
+    let [y, dx, same] = std::array::from_fn(|_| lab.output(d.elements()));
     lab.cpu.depthwise_forward(x, w, b, y, d);
-    lab.cpu.depthwise_backward(dy, x, w, dx, dw, db, d);
+    lab.cpu.depthwise_backward(dy, x, w, dx, dw, db, d, false);
     lab.expect("y", y, &reference::depthwise::forward(&xv, &wv, &bv, d), 50);
     let (rx, rw, rb) = reference::depthwise::backward(&gv, &xv, &wv, d);
     lab.expect("dx", dx, &rx, 49);
     lab.expect("dw", dw, &sum(&dw0, &rw), d.n * d.h * d.w);
     lab.expect("db", db, &sum(&db0, &rb), d.n * d.h * d.w);
+    // Added to the residual stream: the bits of the gradient, then of one addition.
+    lab.cpu.copy(stream, same);
+    lab.cpu.add_scaled(dx, same, 1.0);
+    lab.cpu.depthwise_backward(dy, x, w, stream, dw, db, d, true);
+    let [mut added, mut want] = [vec![0.0; d.elements()], vec![0.0; d.elements()]];
+    lab.cpu.download(stream, &mut added);
+    lab.cpu.download(same, &mut want);
+    assert!(added.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()), "{d:?}: dx added");
 }
 
 #[test]

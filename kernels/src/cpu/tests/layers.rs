@@ -1,5 +1,6 @@
 //! Linear layers with their epilogues, GELU, layer scale, layer norm.
 
+use super::super::gelu::gelu_backward_block;
 use super::super::simd::simd;
 use super::{Lab, everywhere, sum};
 use crate::cpu::simd::Level;
@@ -33,17 +34,22 @@ fn linear_matches_the_oracle() {
             let (dy, gv) = lab.input(m * n);
             let (dw, dw0) = lab.input(k * n);
             let (db, db0) = lab.input(n);
+            let (before, pv) = lab.input(m * k);
             let (y, dx) = (lab.output(m * n), lab.output(m * k));
             lab.cpu.linear_forward(x, w, b, y, d, Epilogue::None);
-            lab.cpu.linear_backward(dy, x, w, Some(dx), dw, db, d);
+            lab.cpu.linear_backward(dy, x, w, Some(dx), None, dw, db, d);
             lab.expect("y", y, &reference::linear::forward(&xv, &wv, &bv, d), k + 1);
             let (rx, rw, rb) = reference::linear::backward(&gv, &xv, &wv, d);
             lab.expect("dx", dx, &rx, n);
             lab.expect("dw", dw, &sum(&dw0, &rw), m);
             lab.expect("db", db, &sum(&db0, &rb), m);
             // Without dx: the same parameter gradients once more.
-            lab.cpu.linear_backward(dy, x, w, None, dw, db, d);
+            lab.cpu.linear_backward(dy, x, w, None, None, dw, db, d);
             lab.expect("dw twice", dw, &sum(&sum(&dw0, &rw), &rw), m);
+            // Where x came out of GELU: the gradient of what went in.
+            lab.cpu.linear_backward(dy, x, w, Some(dx), Some(before), dw, db, d);
+            lab.expect("dx before GELU", dx, &reference::gelu::backward(&rx, &pv), n + 8);
+            lab.expect("db of three", db, &sum(&sum(&sum(&db0, &rb), &rb), &rb), 3 * m);
         });
     }
 }
@@ -109,15 +115,12 @@ fn gelu_backward_matches_the_oracle() {
     for len in [1, 15, 16, 1000, 40_000] {
         everywhere(|lab| {
             let (dy, gv) = lab.input(len);
-            let (pre, pv) = lab.input(len);
-            let wide: Vec<f32> = pv.iter().map(|x| (x * 12.0) as f32).collect();
-            lab.cpu.upload(pre, &wide);
-            let pv: Vec<f64> = wide.iter().map(|x| f64::from(*x)).collect();
-            let dx = lab.output(len);
-            lab.cpu.gelu_backward(dy, pre, dx);
-            lab.expect("dx", dx, &reference::gelu::backward(&gv, &pv), 8);
-            lab.cpu.gelu_backward(dy, pre, dy);
-            lab.expect("in place", dy, &reference::gelu::backward(&gv, &pv), 8);
+            let (_, pv) = lab.input(len);
+            let pre: Vec<f32> = pv.iter().map(|x| (x * 12.0) as f32).collect();
+            let pv: Vec<f64> = pre.iter().map(|x| f64::from(*x)).collect();
+            let level = lab.cpu.level;
+            gelu_backward_block(level, &pre, lab.cpu.memory.floats(dy));
+            lab.expect("dx", dy, &reference::gelu::backward(&gv, &pv), 8);
         });
     }
 }

@@ -2,8 +2,7 @@
 
 use super::super::laboratory::Bench;
 use super::super::laboratory::timing::{Work, uniform};
-use super::super::linear::Epilogue;
-use super::super::{Cuda, Driver, Launch, Operand, Pointer, Product, Store, bf16};
+use super::super::{Cuda, Driver, Fused, Launch, Operand, Pointer, Product, Store, bf16};
 use super::{CudaError, Gpu, must};
 use crate::Backend;
 use cudarc::driver::{result, sys};
@@ -56,9 +55,9 @@ impl Bench for GpuBench {
         self.gpu.launch(launch);
         Ok(())
     }
-    fn multiply(&mut self, product: &Product, epilogue: Option<(Pointer, Epilogue)>) -> Result<bool, String> {
-        match epilogue {
-            Some((bias, epilogue)) => Ok(self.gpu.product_with(product, bias, epilogue)),
+    fn multiply(&mut self, product: &Product, fused: Option<Fused>) -> Result<bool, String> {
+        match fused {
+            Some(fused) => Ok(self.gpu.product_with(product, fused)),
             None => {
                 self.gpu.product(product);
                 Ok(true)

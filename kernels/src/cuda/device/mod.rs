@@ -7,10 +7,10 @@ pub mod bench;
 pub mod compile;
 mod multiply;
 mod nccl;
+mod staging;
 
-use super::linear::Epilogue;
 use super::queue::Work;
-use super::{Driver, Launch, Pointer, Product};
+use super::{Driver, Fused, Launch, Pointer, Product};
 use crate::device::{Library, probe};
 use crate::{Ranks, RanksError};
 use cudarc::cublaslt::result::CublasError;
@@ -20,6 +20,7 @@ use nccl::Communicator;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::fmt;
+use std::mem::MaybeUninit;
 
 /// Why CUDA cannot be used here.
 #[derive(Debug)]
@@ -262,11 +263,11 @@ impl Gpu {
         assert!(multiplied(queued, product), "cuBLASLt has no algorithm for {product:?}");
     }
 
-    /// Queues a matrix product with an epilogue; false, and nothing is queued, if cuBLASLt has no algorithm for it.
-    fn product_with(&mut self, product: &Product, bias: Pointer, epilogue: Epilogue) -> bool {
+    /// Queues a matrix product with what follows it; false, and nothing is queued, if cuBLASLt has no algorithm for it.
+    fn product_with(&mut self, product: &Product, fused: Fused) -> bool {
         self.enter();
         // SAFETY: as for `product`.
-        multiplied(unsafe { self.multiplier.multiply(product, Some((bias, epilogue)), self.compute.cast()) }, product)
+        multiplied(unsafe { self.multiplier.multiply(product, Some(fused), self.compute.cast()) }, product)
     }
 }
 
@@ -357,9 +358,9 @@ impl Driver for Gpu {
         match work {
             Work::Launch(launch) => self.launch(launch),
             Work::Product(product, None) => self.product(product),
-            Work::Product(product, Some((bias, epilogue))) => {
-                let fused = self.product_with(product, *bias, *epilogue);
-                assert!(fused, "cuBLASLt has no algorithm any more for {product:?}");
+            Work::Product(product, Some(fused)) => {
+                let done = self.product_with(product, *fused);
+                assert!(done, "cuBLASLt has no algorithm any more for {product:?} with {fused:?}");
             }
             Work::Copy { from, to, bytes } => self.copy(*from, *to, *bytes),
             // SAFETY: the backend has checked the length, and leaves the memory alone until it waits; the stream lives as long as `self`.
@@ -369,9 +370,9 @@ impl Driver for Gpu {
         }
     }
 
-    fn fuses(&mut self, product: &Product, bias: Pointer, epilogue: Epilogue) -> bool {
+    fn fuses(&mut self, product: &Product, with: Fused) -> bool {
         self.enter();
-        multiplied(self.multiplier.fuses(product, bias, epilogue), product)
+        multiplied(self.multiplier.fuses(product, with), product)
     }
 
     fn capture(&mut self, work: &[Work]) -> Option<usize> {
@@ -415,9 +416,10 @@ impl Driver for Gpu {
                 staging.at = must("pinned memory", result::malloc_host(bytes.len(), 0)).cast();
                 staging.bytes = bytes.len();
             }
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), staging.at, bytes.len());
-            let pinned = std::slice::from_raw_parts(staging.at.cast_const(), bytes.len());
-            must("an upload", result::memcpy_htod_async(to, pinned, self.copy));
+            let pinned = std::slice::from_raw_parts_mut(staging.at.cast::<MaybeUninit<u8>>(), bytes.len());
+            staging::fill(pinned, bytes, |start, piece| {
+                must("an upload", result::memcpy_htod_async(to + start as u64, piece, self.copy));
+            });
             must("recording an upload", result::event::record(staging.arrived, self.copy));
         }
     }

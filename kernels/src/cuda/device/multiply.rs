@@ -2,9 +2,18 @@
 //! out^T[N,M] = right^T[N,K] @ left^T[K,M], for which no byte moves.
 //!
 //! cuBLASLt is asked for an algorithm once for each shape, alignment and epilogue; descriptions and algorithm are kept.
+//!
+//! Epilogues see out^T, column by column, which is out row by row: a bias [N] runs along its columns, and what GELU read or reads
+//! (`pre`, cuBLASLt's auxiliary matrix) lies as `out` does, N apart, of the type of `out`. With DGELU the product is multiplied by the
+//! slope before it is rounded.
+//!
+//! Bias gradients are left to our own kernel. DGELU_BGRAD would store the one of the layer before as what `out` is, in bf16. BGRADA, which
+//! sums dy over the rows for which dw = x^T @ dy is summed anyway (dy is the first matrix of dw^T = dy^T @ x), would store f32, as dw is;
+//! but it writes where gradients accumulate, so a kernel would follow all the same, and NVIDIA promises no algorithm that both does it and
+//! cuts a long sum among many blocks. The encoder's first dw are one tile of output each, of half a million rows.
 
 use super::super::linear::Epilogue;
-use super::super::{Pointer, Product, Store};
+use super::super::{Fused, Pointer, Product, Store};
 use cudarc::cublaslt::{result, result::CublasError, sys};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -25,17 +34,28 @@ struct Key {
     transposed: [bool; 2],
     store: Store,
     accumulate: bool,
-    epilogue: Option<Extra>,
-    /// Bytes to whose multiples right, left, what is added and out are aligned.
-    alignment: [u32; 4],
+    extra: Option<Extra>,
+    /// Bytes to whose multiples right, left, what is added and out are aligned; then bias and `pre`.
+    alignment: [u32; 6],
 }
 
-/// An [`Epilogue`] without its addresses.
+/// What is [`Fused`], without its addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Extra {
     Bias,
     Gelu,
     Residual,
+    GeluBackward,
+}
+
+/// What cuBLASLt is told of [`Fused`].
+#[derive(Clone, Copy)]
+struct Told {
+    extra: Option<Extra>,
+    bias: Option<Pointer>,
+    pre: Option<Pointer>,
+    /// What is added to the product, or `out` where nothing is.
+    added: Pointer,
 }
 
 /// How to multiply: cuBLASLt's descriptions and its choice.
@@ -66,24 +86,30 @@ fn set<T>(operation: sys::cublasLtMatmulDesc_t, of: Of, value: T) -> Result<(), 
     unsafe { result::set_matmul_desc_attribute(operation, of, (&raw const value).cast(), size_of::<T>()) }
 }
 
-/// Where the epilogue reads its bias, and leaves what came before GELU.
-fn point(operation: sys::cublasLtMatmulDesc_t, bias: Option<Pointer>, pre: Option<Pointer>) -> Result<(), CublasError> {
-    if let Some(bias) = bias {
+/// Where the epilogue reads its bias, and leaves or reads what came before GELU.
+fn point(operation: sys::cublasLtMatmulDesc_t, told: Told) -> Result<(), CublasError> {
+    if let Some(bias) = told.bias {
         set(operation, Of::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias)?;
     }
-    if let Some(pre) = pre {
+    if let Some(pre) = told.pre {
         set(operation, Of::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, pre)?;
     }
     Ok(())
 }
 
-/// The epilogue without its addresses, where it leaves what came before GELU, and what is added to the product.
-fn parts(p: &Product, epilogue: Option<(Pointer, Epilogue)>) -> (Option<Extra>, Option<Pointer>, Pointer) {
-    match epilogue {
-        None => (None, None, p.out),
-        Some((_, Epilogue::Bias)) => (Some(Extra::Bias), None, p.out),
-        Some((_, Epilogue::Gelu { pre })) => (Some(Extra::Gelu), Some(pre), p.out),
-        Some((_, Epilogue::Residual { skip })) => (Some(Extra::Residual), None, skip),
+fn tell(p: &Product, fused: Option<Fused>) -> Told {
+    let plain = Told { extra: None, bias: None, pre: None, added: p.out };
+    match fused {
+        None => plain,
+        Some(Fused::Forward { bias, epilogue }) => {
+            let plain = Told { bias: Some(bias), ..plain };
+            match epilogue {
+                Epilogue::Bias => Told { extra: Some(Extra::Bias), ..plain },
+                Epilogue::Gelu { pre } => Told { extra: Some(Extra::Gelu), pre: Some(pre), ..plain },
+                Epilogue::Residual { skip } => Told { extra: Some(Extra::Residual), added: skip, ..plain },
+            }
+        }
+        Some(Fused::GeluBackward { pre }) => Told { extra: Some(Extra::GeluBackward), pre: Some(pre), ..plain },
     }
 }
 
@@ -93,14 +119,13 @@ impl Multiplier {
         Ok(Multiplier { handle: result::create_handle()?, workspace, plans: HashMap::new() })
     }
 
-    /// Whether there is an algorithm for this product and its epilogue.
-    pub fn fuses(&mut self, p: &Product, bias: Pointer, epilogue: Epilogue) -> Result<bool, CublasError> {
-        Ok(self.plan(p, Some((bias, epilogue)))?.is_some())
+    /// Whether there is an algorithm for this product and what follows it.
+    pub fn fuses(&mut self, p: &Product, with: Fused) -> Result<bool, CublasError> {
+        Ok(self.plan(p, tell(p, Some(with)))?.is_some())
     }
 
     /// How to do a product; none if cuBLASLt has no algorithm for it.
-    fn plan(&mut self, p: &Product, epilogue: Option<(Pointer, Epilogue)>) -> Result<Option<&Plan>, CublasError> {
-        let (extra, pre, added) = parts(p, epilogue);
+    fn plan(&mut self, p: &Product, told: Told) -> Result<Option<&Plan>, CublasError> {
         let key = Key {
             m: p.m,
             k: p.k,
@@ -108,31 +133,31 @@ impl Multiplier {
             transposed: [p.right.transposed, p.left.transposed],
             store: p.store,
             accumulate: p.accumulate,
-            epilogue: extra,
-            alignment: [p.right.at, p.left.at, added, p.out].map(alignment),
+            extra: told.extra,
+            alignment: [p.right.at, p.left.at, told.added, p.out, told.bias.unwrap_or(0), told.pre.unwrap_or(0)]
+                .map(alignment),
         };
         let plan = match self.plans.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Plan::make(self.handle, key, epilogue.map(|(bias, _)| bias), pre)?),
+            Entry::Vacant(new) => new.insert(Plan::make(self.handle, key, told)?),
         };
         Ok(plan.as_ref())
     }
 
-    /// Queues a product; false, and nothing is queued, if cuBLASLt has no algorithm for it. `epilogue` comes with the bf16 bias [N].
+    /// Queues a product; false, and nothing is queued, if cuBLASLt has no algorithm for it.
     ///
     /// # Safety
     /// The context of `stream` is current, and every address is of as much device memory as the product says.
     pub unsafe fn multiply(
         &mut self,
         p: &Product,
-        epilogue: Option<(Pointer, Epilogue)>,
+        fused: Option<Fused>,
         stream: sys::cudaStream_t,
     ) -> Result<bool, CublasError> {
-        let (handle, workspace) = (self.handle, self.workspace);
-        let (extra, pre, added) = parts(p, epilogue);
-        let Some(plan) = self.plan(p, epilogue)? else { return Ok(false) };
-        point(plan.operation, epilogue.map(|(bias, _)| bias), pre)?;
-        let plus = if p.accumulate || extra == Some(Extra::Residual) { 1.0f32 } else { 0.0 };
+        let (handle, workspace, told) = (self.handle, self.workspace, tell(p, fused));
+        let Some(plan) = self.plan(p, told)? else { return Ok(false) };
+        point(plan.operation, told)?;
+        let plus = if p.accumulate || told.extra == Some(Extra::Residual) { 1.0f32 } else { 0.0 };
         let times = 1.0f32;
         let at = |pointer: Pointer| pointer as *const c_void;
         // SAFETY: the plan's descriptions live as long as `self`; the factors are read before the call returns; the caller answers for
@@ -147,7 +172,7 @@ impl Multiplier {
                 plan.right,
                 at(p.left.at),
                 plan.left,
-                at(added),
+                at(told.added),
                 plan.out,
                 p.out as *mut c_void,
                 plan.out,
@@ -170,15 +195,10 @@ impl Drop for Multiplier {
 
 impl Plan {
     /// None if cuBLASLt has no algorithm. It may refuse an epilogue whose addresses it does not know yet.
-    fn make(
-        handle: sys::cublasLtHandle_t,
-        key: Key,
-        bias: Option<Pointer>,
-        pre: Option<Pointer>,
-    ) -> Result<Option<Plan>, CublasError> {
+    fn make(handle: sys::cublasLtHandle_t, key: Key, told: Told) -> Result<Option<Plan>, CublasError> {
         let Key { m, k, n, transposed: [right, left], .. } = key;
-        // What GELU leaves for the backward pass has rows of whole 16 bytes.
-        if key.epilogue == Some(Extra::Gelu) && !n.is_multiple_of(8) {
+        // What came before GELU lies at 16 bytes, and so do its rows.
+        if told.pre.is_some_and(|pre| !pre.is_multiple_of(16) || !n.is_multiple_of(8)) {
             return Ok(None);
         }
         let half = sys::cudaDataType_t::CUDA_R_16BF;
@@ -193,16 +213,17 @@ impl Plan {
             result::create_matmul_desc(sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, sys::cudaDataType_t::CUDA_R_32F)?;
         set(operation, Of::CUBLASLT_MATMUL_DESC_TRANSA, i32::from(right))?;
         set(operation, Of::CUBLASLT_MATMUL_DESC_TRANSB, i32::from(left))?;
-        let kind = match key.epilogue {
+        let kind = match key.extra {
             None => Kind::CUBLASLT_EPILOGUE_DEFAULT,
             Some(Extra::Bias | Extra::Residual) => Kind::CUBLASLT_EPILOGUE_BIAS,
             Some(Extra::Gelu) => Kind::CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+            Some(Extra::GeluBackward) => Kind::CUBLASLT_EPILOGUE_DGELU,
         };
         set(operation, Of::CUBLASLT_MATMUL_DESC_EPILOGUE, kind)?;
-        if key.epilogue == Some(Extra::Gelu) {
+        if told.pre.is_some() {
             set(operation, Of::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, n as i64)?;
         }
-        point(operation, bias, pre)?;
+        point(operation, told)?;
         let wishes = result::create_matmul_pref()?;
         let wish = |of, value: &[u8]| {
             // SAFETY: `wishes` lives; cuBLASLt copies so many bytes of a live value, and checks their number.

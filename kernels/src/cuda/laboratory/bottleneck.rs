@@ -43,26 +43,26 @@ fn one(rows: usize, c: usize) -> Case {
         let ((x, x64), (skip, skip64)) = (lab.input("x", rows * c, Bf16), lab.input("skip", rows * c, Bf16));
         let y = lab.output("y", rows * c, Bf16);
         lab.run(&bottleneck::forward(x.at, skip.at, at(&w), y.at, rows, c));
-        // The normalised row, the tanh and what comes after GELU.
-        lab.expect(&y, &oracle::forward(&x64, &skip64, &w64), sums(4 * c).after(3.0));
+        // The normalised row and what comes after GELU.
+        lab.expect(&y, &oracle::forward(&x64, &skip64, &w64), sums(4 * c).after(2.0));
 
         let (dy, dy64) = lab.input("dy", rows * c, Bf16);
         let (gradients, before) = parameters(lab, c, F32, "d");
         let (dx, parts) = (lab.output("dx", rows * c, Bf16), lab.output("parts", bottleneck::parts(rows, c), F32));
         lab.run(&bottleneck::backward(dy.at, x.at, at(&w), dx.at, at(&gradients), parts.at, rows, c));
         let (want_dx, want) = oracle::backward(&dy64, &x64, &w64);
-        // The normalised row, scale W2, the slope's tanh and what comes before GELU.
-        lab.expect(&dx, &want_dx, sums(4 * c).after(4.0));
+        // The normalised row, scale W2 and what comes before GELU.
+        lab.expect(&dx, &want_dx, sums(4 * c).after(3.0));
         let [g, b, w1, b1, w2, b2, scale] = &gradients;
         let mut expect = |tensor: &Tensor, before: &[f64], want: &[f64], roundings: f64| {
             lab.expect(tensor, &sum(before, want), sums(rows).after(roundings));
         };
-        expect(g, &before.g, &want.g, 4.0);
-        expect(b, &before.b, &want.b, 4.0);
-        expect(w1, &before.w1, &want.w1, 4.0);
-        expect(b1, &before.b1, &want.b1, 3.0);
-        expect(w2, &before.w2, &want.w2, 3.0);
+        expect(g, &before.g, &want.g, 3.0);
+        expect(b, &before.b, &want.b, 3.0);
+        expect(w1, &before.w1, &want.w1, 3.0);
+        expect(b1, &before.b1, &want.b1, 2.0);
+        expect(w2, &before.w2, &want.w2, 2.0);
         expect(b2, &before.b2, &want.b2, 0.0);
-        expect(scale, &before.scale, &want.scale, 3.0);
+        expect(scale, &before.scale, &want.scale, 2.0);
     })
 }

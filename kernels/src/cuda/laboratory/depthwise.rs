@@ -31,11 +31,17 @@ pub(super) fn cases() -> Vec<Case> {
             let dx = lab.output("dx", d.elements(), Bf16);
             let ((dw, dw64), (db, db64)) = (lab.input("dw", 49 * c, F32), lab.input("db", c, F32));
             let parts = lab.output("parts", depthwise::parts(d), F32);
-            lab.run(&depthwise::backward(dy.at, x.at, taps.at, dx.at, dw.at, db.at, parts.at, d));
+            let backward =
+                |dx, accumulate| depthwise::backward(dy.at, x.at, taps.at, dx, dw.at, db.at, parts.at, d, accumulate);
+            lab.run(&backward(dx.at, false));
             let (want_dx, want_dw, want_db) = oracle::backward(&dy64, &x64, &w64, d);
             lab.expect(&dx, &want_dx, sums(49));
             lab.expect(&dw, &sum(&dw64, &want_dw), sums(n * h * w));
             lab.expect(&db, &sum(&db64, &want_db), sums(n * h * w));
+            // As a part of the residual stream's gradient.
+            let (stream, stream64) = lab.input("stream", d.elements(), Bf16);
+            lab.run(&backward(stream.at, true));
+            lab.expect(&stream, &sum(&stream64, &want_dx), sums(50));
         })
     };
     SHAPES.into_iter().map(one).collect()

@@ -23,7 +23,7 @@ pub mod usage;
 pub use super::device::bench::{Ceilings, Clock, GpuBench};
 
 use super::linear::Epilogue;
-use super::{Launch, Pointer, Product, Store, bf16};
+use super::{Fused, Launch, Pointer, Product, Store, bf16};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use std::collections::BTreeSet;
@@ -44,11 +44,11 @@ pub trait Bench {
     /// # Errors
     /// What the device found wrong with it.
     fn launch(&mut self, launch: &Launch) -> Result<(), String>;
-    /// Runs a matrix product; false, and nothing is done, if the device has none with this epilogue.
+    /// Runs a matrix product; false, and nothing is done, if the device does not fuse it with what follows.
     ///
     /// # Errors
     /// What the device found wrong with it.
-    fn multiply(&mut self, product: &Product, epilogue: Option<(Pointer, Epilogue)>) -> Result<bool, String>;
+    fn multiply(&mut self, product: &Product, fused: Option<Fused>) -> Result<bool, String>;
 }
 
 /// One shape of one operator.
@@ -240,13 +240,17 @@ impl<'a> Lab<'a> {
     }
 
     /// Runs a product; whether the device has it.
-    fn multiply(&mut self, product: &Product, epilogue: Option<(Pointer, Epilogue)>) -> bool {
+    fn multiply(&mut self, product: &Product, fused: Option<Fused>) -> bool {
         if self.refused.is_some() {
             return false;
         }
-        self.runs("matrix product");
-        match self.bench.multiply(product, epilogue) {
-            Ok(done) => done,
+        match self.bench.multiply(product, fused) {
+            Ok(done) => {
+                if done {
+                    self.runs(product_name(fused));
+                }
+                done
+            }
             Err(error) => {
                 self.refused = Some(error);
                 false
@@ -271,6 +275,17 @@ impl<'a> Lab<'a> {
         let result = compare(&tensor.name, &values, want, tensor.store, allowed);
         let kernels = self.kernels.clone();
         self.checked.push(Checked { tensor: tensor.name.clone(), values, kernels, result });
+    }
+}
+
+/// A matrix product beside the kernels, each with what is fused on its own.
+fn product_name(fused: Option<Fused>) -> &'static str {
+    match fused {
+        None => "matrix product",
+        Some(Fused::Forward { epilogue: Epilogue::Bias, .. }) => "matrix product, bias",
+        Some(Fused::Forward { epilogue: Epilogue::Gelu { .. }, .. }) => "matrix product, gelu",
+        Some(Fused::Forward { epilogue: Epilogue::Residual { .. }, .. }) => "matrix product, residual",
+        Some(Fused::GeluBackward { .. }) => "matrix product, gelu_backward",
     }
 }
 

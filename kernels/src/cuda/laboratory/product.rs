@@ -1,9 +1,9 @@
-//! Matrix products: the emulated device's plain loops, and cuBLASLt on a GPU, with the epilogues that it has.
+//! Matrix products: the emulated device's plain loops, and cuBLASLt on a GPU, with what they fuse.
 
 use super::{Case, case, sum, sums};
 use crate::Gemm;
 use crate::cuda::linear::Epilogue;
-use crate::cuda::{Operand, Pointer, Product, Store, Store::*};
+use crate::cuda::{Fused, Operand, Pointer, Product, Store, Store::*};
 use crate::reference::{gelu, linear};
 
 /// Rows, inner size and columns: one element, one column (a reward model's head), odd sizes, more than a tile.
@@ -35,7 +35,16 @@ fn one(d: Gemm) -> Case {
         let (from, from64) = lab.input("w_transposed", k * n, Bf16);
         let y = lab.output("y", m * n, Bf16);
         lab.multiply(&product(plain(x.at), turned(from.at), y.at, Bf16), None);
-        lab.expect(&y, &linear::forward(&x64, &transpose(&from64, n, k), &vec![0.0; n], d), sums(k));
+        let want_dx = linear::forward(&x64, &transpose(&from64, n, k), &vec![0.0; n], d);
+        lab.expect(&y, &want_dx, sums(k));
+        // Through GELU: its slope comes of what went into it, over which y may not be written.
+        let (before, before64) = lab.input("before", m * n, Bf16);
+        let fused = Some(Fused::GeluBackward { pre: before.at });
+        if lab.multiply(&product(plain(x.at), turned(from.at), y.at, Bf16), fused) {
+            // A hyperbolic tangent of the hardware's is off by up to 2^-11, and between -1 and 1 a slope by half as much.
+            lab.expect(&y, &gelu::backward(&want_dx, &before64), sums(k).after(1.0));
+            lab.expect(&before, &before64, sums(0));
+        }
         let (from, from64) = lab.input("x_transposed", m * k, Bf16);
         let (y, y64) = lab.input("dw", m * n, F32);
         let left = turned(from.at);
@@ -48,15 +57,16 @@ fn one(d: Gemm) -> Case {
         let (skip, skip64) = lab.input("skip", m * n, Bf16);
         let (y, pre) = (lab.output("y", m * n, Bf16), lab.output("pre", m * n, Bf16));
         let plain = product(plain(x.at), plain(w.at), y.at, Bf16);
-        if lab.multiply(&plain, Some((b.at, Epilogue::Bias))) {
+        let with = |epilogue| Some(Fused::Forward { bias: b.at, epilogue });
+        if lab.multiply(&plain, with(Epilogue::Bias)) {
             lab.expect(&y, &biased, sums(k + 1));
         }
-        if lab.multiply(&plain, Some((b.at, Epilogue::Gelu { pre: pre.at }))) {
+        if lab.multiply(&plain, with(Epilogue::Gelu { pre: pre.at })) {
             lab.expect(&pre, &biased, sums(k + 1));
             // A hyperbolic tangent of the hardware's is off by up to 2^-11.
             lab.expect(&y, &gelu::forward(&biased), sums(k + 1).after(1.0));
         }
-        if lab.multiply(&plain, Some((b.at, Epilogue::Residual { skip: skip.at }))) {
+        if lab.multiply(&plain, with(Epilogue::Residual { skip: skip.at })) {
             lab.expect(&y, &sum(&biased, &skip64), sums(k + 2));
         }
     })

@@ -198,8 +198,9 @@ fn convolution(works: &mut Vec<Work>, pool: Pool, d: Plane) {
     works.push(work(format!("depthwise_forward {size}"), 4 * len, 2 * 49 * len, move |backend| {
         backend.depthwise_forward(x, w, b, y, d);
     }));
-    works.push(work(format!("depthwise_backward {size}"), 6 * len, 4 * 49 * len, move |backend| {
-        backend.depthwise_backward(y, x, w, dx, dw, db, d);
+    // Added to the residual stream: dx is read as well.
+    works.push(work(format!("depthwise_backward {size}"), 8 * len, 4 * 49 * len, move |backend| {
+        backend.depthwise_backward(y, x, w, dx, dw, db, d, true);
     }));
     if d.h >= 2 {
         works.push(work(format!("patches2_forward {size}"), 4 * len, 0, move |backend| {
@@ -250,20 +251,20 @@ fn linear(works: &mut Vec<Work>, pool: Pool, d: Gemm, after: After) {
     }));
     // dy, and x twice: read for dw, written as dx.
     let bytes = matrices + 2 * m * n + 2 * m * k + 4 * k * n;
-    let dx = pool.activations[2].slice(0, m * k);
-    works.push(work(format!("linear_backward {m}x{k}x{n}"), bytes, 2 * flops, move |backend| {
-        backend.linear_backward(y, x, w, Some(dx), dw, db, d);
+    // A layer that contracts reads what GELU gave, and its backward pass goes on to what went in.
+    let (dx, before) = (pool.activations[2].slice(0, m * k), pool.activations[3].slice(0, m * k));
+    let (name, before, bytes) = if k > n {
+        ("linear_backward_gelu", Some(before), bytes + 2 * m * k)
+    } else {
+        ("linear_backward", None, bytes)
+    };
+    works.push(work(format!("{name} {m}x{k}x{n}"), bytes, 2 * flops, move |backend| {
+        backend.linear_backward(y, x, w, Some(dx), before, dw, db, d);
     }));
-    match after {
-        After::Gelu => works.push(work(format!("gelu_backward {m}x{n}"), 6 * m * n, 20 * m * n, move |backend| {
-            backend.gelu_backward(y, pre, y);
-        })),
-        After::Scale => {
-            works.push(work(format!("layer_scale_backward {m}x{n}"), 6 * m * n, 3 * m * n, move |backend| {
-                backend.layer_scale_backward(y, pre, scale, skip, dscale, m, n);
-            }))
-        }
-        After::Nothing | After::Residual => {}
+    if after == After::Scale {
+        works.push(work(format!("layer_scale_backward {m}x{n}"), 6 * m * n, 3 * m * n, move |backend| {
+            backend.layer_scale_backward(y, pre, scale, skip, dscale, m, n);
+        }));
     }
 }
 

@@ -9,8 +9,7 @@ mod queue;
 
 use super::emulator::{Device, Scheduled};
 use super::laboratory::{Bench, Case, Outcome, cases};
-use super::linear::Epilogue;
-use super::{Launch, Product};
+use super::{Fused, Launch, Product};
 
 /// Runs a case in order, in reverse order and in a drawn order: right each time, and bit for bit the same.
 fn schedules(case: &Case) -> Outcome {
@@ -106,7 +105,7 @@ fn every_kernel_is_in_a_case() {
             self.1.push(launch.kernel);
             Ok(())
         }
-        fn multiply(&mut self, _: &Product, _: Option<(u64, Epilogue)>) -> Result<bool, String> {
+        fn multiply(&mut self, _: &Product, _: Option<Fused>) -> Result<bool, String> {
             Ok(true)
         }
     }

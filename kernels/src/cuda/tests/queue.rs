@@ -1,9 +1,8 @@
 //! What is put off reaches the device in order, and only the same work is replayed.
 
 use super::super::driver::Driver;
-use super::super::linear::Epilogue;
 use super::super::queue::{Queue, Work};
-use super::super::{Pointer, Product, launch};
+use super::super::{Fused, Pointer, Product, launch};
 
 /// Writes down what it is asked for.
 #[derive(Default)]
@@ -31,7 +30,7 @@ impl Driver for Notes {
         let Work::Launch(launch) = work else { panic!("{work:?}") };
         self.lines.push(format!("queue {} of {:?}", launch.kernel, launch.arguments[0]));
     }
-    fn fuses(&mut self, _: &Product, _: Pointer, _: Epilogue) -> bool {
+    fn fuses(&mut self, _: &Product, _: Fused) -> bool {
         false
     }
     fn capture(&mut self, work: &[Work]) -> Option<usize> {

@@ -171,7 +171,7 @@ impl Update {
         // Back down.
         let (d_hidden, d_x) = (self.d_hidden.slice(0, trunk.x.len()), self.d_x.slice(0, trunk.x.len()));
         let (w, g) = (l.model.w.head, l.g.head);
-        b.linear_backward(wide(self.d_logits), trunk.hidden(), w.w, Some(d_hidden), g.w, g.b, gemm(rows, w));
+        b.linear_backward(wide(self.d_logits), trunk.hidden(), w.w, Some(d_hidden), None, g.w, g.b, gemm(rows, w));
         transformer::backward(b, &config, &l.model.w, &l.g, &trunk, &self.trunk_scratch, d_hidden, d_x);
         if !lesson.freeze_encoder {
             let d_frames = self.d_frames.slice(0, frames.len());

@@ -101,6 +101,19 @@ fn a_training_step_on_emulated_cuda_agrees_with_the_cpu() {
     training_step(emulator::backend());
 }
 
+/// What a GPU does of a product in one go: what follows is not rounded in between, and so no worse.
+#[test]
+#[cfg_attr(not(cxx), ignore = "no C++ compiler")]
+fn a_training_step_whose_products_are_fused_agrees_with_the_cpu() {
+    let (b, fused) = emulator::fusing();
+    training_step(b);
+    // The expanding layer forward and the contracting one backward, of each block and layer and in both steps, among others.
+    let config = config();
+    let pairs = config.depths.iter().sum::<usize>() + config.layers;
+    let fused = fused.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(fused > 2 * 2 * pairs, "{fused} products were fused, of {pairs} pairs with GELU in between");
+}
+
 #[test]
 #[ignore = "needs a GPU"]
 fn a_training_step_on_a_gpu_agrees_with_the_cpu() {

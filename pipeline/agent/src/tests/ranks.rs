@@ -1,10 +1,8 @@
 //! Several ranks that train together do what one does alone, but for the rounding of their sums.
 
-use std::net::TcpListener;
 use std::path::Path;
-use std::thread;
 
-use playhouse_kernels::ranks::Launch;
+use playhouse_kernels::ranks::together;
 use playhouse_kernels::{Backend, Ranks, emulator};
 
 use super::golden::{batch, deterministic};
@@ -14,19 +12,6 @@ use crate::feed::Batch;
 use crate::imitate::Imitation;
 use crate::layout::Layout;
 use crate::{Compute, Error, Report, Result, Training, imitate, train_reward};
-
-/// Runs `each` as so many ranks; the answers in order of rank.
-fn together<R: Send>(size: usize, each: impl Fn(Ranks) -> R + Sync) -> Vec<R> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    thread::scope(|scope| {
-        let rank = |rank| {
-            let (launch, each) = (Launch { rank, size, local_rank: rank, address: format!("127.0.0.1:{port}") }, &each);
-            scope.spawn(move || each(Ranks::meet(&launch).unwrap()))
-        };
-        let ranks: Vec<_> = (0..size).map(rank).collect();
-        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
-    })
-}
 
 fn settings() -> Training {
     Training {

@@ -71,7 +71,7 @@ pub enum DeviceArg {
     Auto,
     /// The processor
     Cpu,
-    /// The first GPU; an error where CUDA does not work
+    /// The GPU of the number in LOCAL_RANK, or the first; an error where CUDA does not work
     Cuda,
 }
 
