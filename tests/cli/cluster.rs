@@ -68,7 +68,7 @@ fn play() -> (House, &'static str) {
     let house = House::new();
     house.ok(&["record", "play", "--episodes", "120", "--frames", "none"]);
     let sql = "select a.left_x, count(*) as n, sum(b.num_steps) as t from play.steps a, play.episodes b, play.episodes c \
-               where a.t <= b.num_steps + c.num_steps and c.episode_id < 8 group by 1 order by 1";
+               where a.t <= b.num_steps + c.num_steps and c.episode_id < 16 group by 1 order by 1";
     (house, sql)
 }
 
@@ -88,9 +88,12 @@ fn a_killed_executor_loses_no_rows() {
     let mut cluster = Cluster::start(&house);
     let scheduler = cluster.scheduler.clone();
     let asked = [&["sql", sql, "--cluster", &scheduler][..], &dataset].concat();
+    let begun = Instant::now();
+    assert_eq!(house.ok(&asked).out, alone);
+    let undisturbed = begun.elapsed();
     let mut query = house.start(&asked);
-    // Tasks run on both by now, and some of their rows lie there.
-    std::thread::sleep(Duration::from_millis(1500));
+    // Tasks run on both by now, and some of their rows lie there, on a fast machine and on a slow one.
+    std::thread::sleep(undisturbed / 2);
     assert!(query.try_wait().unwrap().is_none(), "the query was over before an executor could be killed");
     cluster.kill(0);
     let (out, err) = output(query);
