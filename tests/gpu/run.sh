@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that only a GPU can tell, in one command: is every kernel right there, how fast is each beside PyTorch, do whole training
-# steps of the paper's model agree with PyTorch and how long do they take, and does `jumppad` train on it, end to end.
+# steps of the paper's model agree with PyTorch and how long do they take, how fast is training from Parquet and from the arena, and does
+# `jumppad` train on it, end to end.
 #
 # usage: tests/gpu/run.sh FOLDER [LABORATORY [PLAYHOUSE]]
 #
@@ -42,6 +43,11 @@ every_gpu() {
   return "$status"
 }
 
+# How fast the paper's model trains from Parquet and from the arena, in frames a second.
+feed() {
+  "$playhouse" --home feed run "$here/feed.toml" --device cuda && "$playhouse" --home feed sql --format csv -f "$here/feed.sql" | tee feed.csv
+}
+
 has_torch() { python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; }
 
 date -u '+%F %H:%M UTC' > summary.txt
@@ -67,6 +73,7 @@ fi
 rm -f step/*.u8 step/*.safetensors
 if [ -x "$playhouse" ]; then
   part doctor "$playhouse" doctor
+  part feed feed
   part jumppad "$playhouse" run jumppad --device cuda
   part jumppad-small-model "$playhouse" --home small run jumppad --set model=small --device cuda
   # One rank sums through NCCL as many do: the same figures as without, and what the sums cost.
