@@ -1,5 +1,5 @@
--- Frames a second between the shorter and the longer training of feed.toml, of the last run: 30 steps of 256 windows of 32 frames.
-select m.run, m.seconds - f.seconds as seconds, round(30 * 256 * 32 / (m.seconds - f.seconds)) as frames_per_second
+-- Frames a second between the shorter and the longer training of feed.toml, of the last run. $frames: how many there are between them.
+select m.run, m.seconds - f.seconds as seconds, round($frames / (m.seconds - f.seconds)) as frames_per_second
 from run_stages m join run_stages f on m.run_id = f.run_id and m.run = f.run
 where m.stage = 'many' and f.stage = 'few' and m.state = 'done' and f.state = 'done'
   and m.run_id = (select max(run_id) from run_stages)

@@ -45,7 +45,9 @@ every_gpu() {
 
 # How fast the paper's model trains from Parquet and from the arena, in frames a second.
 feed() {
-  "$playhouse" --home feed run "$here/feed.toml" --device cuda && "$playhouse" --home feed sql --format csv -f "$here/feed.sql" | tee feed.csv
+  # Thirty steps of 256 windows of 32 frames.
+  "$playhouse" --home feed run "$here/feed.toml" --device cuda &&
+    "$playhouse" --home feed sql --format csv -f "$here/feed.sql" --param frames=$((30 * 256 * 32)) | tee feed.csv
 }
 
 has_torch() { python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; }
