@@ -7,6 +7,7 @@ pub mod adamw;
 pub mod attention;
 pub mod bradley_terry;
 pub mod depthwise;
+pub mod frames;
 pub mod gelu;
 pub mod layer_norm;
 pub mod layer_scale;
