@@ -16,11 +16,13 @@
 // A group with fields of b bits has b bytes: one number is both. Lengths of a row's six groups are kept in fields of 6 bits, of
 // its three planes side by side.
 //
-// No address depends on what the bytes say without being cut to `words`: an image that is not one gives pixels that mean nothing.
+// No address depends on what the bytes say without being cut to the last word: an image that is not one gives pixels that mean
+// nothing.
 //
-// What bounds it: of 8,192 frames of 128x128, 165 MB are read and 403 MB written, 0.15 ms of an H200's memory. About a hundred
-// instructions for four pixels and eight lines of the first cache for a load of a warp take two to three times as long by
-// count, so 0.3 to 0.5 ms are expected. Nothing of this has been measured.
+// What bounds it: of 8,192 frames of 128x128, 165 MB are read and 403 MB written, 0.15 ms of an H200's memory. But four pixels
+// take about 160 instructions, nearly all on integers, which are 0.2 ms at one a cycle and twice that at the rate of integers;
+// and a load of a warp looks up eight lines of the first cache, 0.3 ms for all. So the instructions bound it, and about half a
+// millisecond is to be expected. Nothing of this has been measured.
 #include "device.cuh"
 
 constexpr int THREADS = 128;
@@ -39,14 +41,13 @@ constexpr unsigned ONES = 010101;
 
 struct Packed {
     const unsigned* words;
-    unsigned count;
-
-    INLINE unsigned word(unsigned i) const { return words[i < count ? i : count - 1]; }
+    // The last word that another one follows.
+    unsigned last;
 
     // 32 bits from bit `bit` of word `first` on.
     INLINE unsigned bits(unsigned first, unsigned bit) const {
-        const unsigned i = first + bit / 32;
-        return __funnelshift_r(word(i), word(i + 1), bit % 32);
+        const unsigned i = first + bit / 32, word = i < last ? i : last;
+        return __funnelshift_r(words[word], words[word + 1], bit % 32);
     }
 };
 
@@ -86,10 +87,10 @@ KERNEL(frames_decode, THREADS)
     if (image >= images) {
         return;
     }
-    const Packed packed = {words, static_cast<unsigned>(count)};
+    const Packed packed = {words, static_cast<unsigned>(count) - 2};
     const int line = size / 4 * 3;
     unsigned* out = pixels + static_cast<size_t>(image) * size * line;
-    const unsigned at = packed.word(static_cast<unsigned>(image));
+    const unsigned at = words[image];
     if (at == 0) {
         for (int i = lane(); i < size * line; i += 32) {
             out[i] = 0;
@@ -149,7 +150,8 @@ KERNEL(frames_decode, THREADS)
 #pragma unroll
             for (int r = 0; r < ROWS; ++r) {
 #pragma unroll
-                for (int i = lane(); i < WORDS; i += 32) {
+                for (int k = 0; k < WORDS / 32; ++k) {
+                    const int i = k * 32 + lane();
                     if (from + i < line) {
                         out[static_cast<size_t>(top + r) * line + from + i] = own[r * WORDS + i];
                     }

@@ -203,7 +203,7 @@ impl<D: Driver> Backend for Cuda<D> {
     fn frames_decode(&mut self, packed: Bytes, pixels: Bytes, n: usize, size: usize) {
         let (name, bytes) = ("frames_decode", packed.len());
         assert!(size.is_multiple_of(4), "{name}: image side {size} is not a multiple of 4");
-        assert!(bytes.is_multiple_of(4) && bytes >= 4 * n, "{name}: {bytes} bytes for {n} packed images");
+        assert!(bytes.is_multiple_of(4) && bytes >= (4 * n).max(8), "{name}: {bytes} bytes for {n} packed images");
         let pixels = self.bytes(name, "pixels", pixels, n * size * size * 3);
         let packed = self.bytes(name, "packed", packed, bytes);
         self.run(frames::decode(packed, pixels, n, size, bytes));

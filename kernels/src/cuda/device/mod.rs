@@ -406,8 +406,9 @@ impl Driver for Gpu {
                 if !staging.at.is_null() {
                     must("freeing pinned memory", result::free_host(staging.at.cast()));
                 }
-                staging.at = must("pinned memory", result::malloc_host(bytes.len(), 0)).cast();
-                staging.bytes = bytes.len();
+                // Some more than is asked for: packed frames have another length each time, and pinning takes long.
+                staging.bytes = bytes.len() + bytes.len() / 8;
+                staging.at = must("pinned memory", result::malloc_host(staging.bytes, 0)).cast();
             }
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), staging.at, bytes.len());
             let pinned = std::slice::from_raw_parts(staging.at.cast_const(), bytes.len());
