@@ -100,14 +100,14 @@ KERNEL(frames_decode, THREADS)
     unsigned* own = turned + warp() * ROWS * WORDS;
     const unsigned body = at * 4 + HEADER_WORDS;
     const int strips = (size + COLUMNS - 1) / COLUMNS, quad = lane() % 4;
-    // Bytes from `body` to the first group of the strips that come now.
-    unsigned start = (static_cast<unsigned>(strips * size) * CODE_BITS + 7) / 8;
+    // Bytes from `body` to the first group of the strips that come now. Codes of a multiple of four rows end with a byte.
+    unsigned start = static_cast<unsigned>(strips * size) * CODE_BITS / 8;
 
     for (int first = 0; first < strips; first += STRIPS) {
         const int strip = first + lane() / 4;
         const unsigned codes = static_cast<unsigned>(strip * size) * CODE_BITS;
         unsigned bytes = 0;
-        for (int y = quad; strip < strips && y < size; y += 4) {
+        for (int y = quad; y < size; y += 4) {
             const unsigned six = packed.bits(body, codes + static_cast<unsigned>(y) * CODE_BITS);
             const unsigned planes = lengths(six) + lengths(six >> 3);
             bytes += (planes * ONES >> 12) & 63;

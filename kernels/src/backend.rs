@@ -116,7 +116,7 @@ pub struct AdamW {
     pub step: u64,
 }
 
-/// How much of a batch a device wants at once.
+/// How much of a batch a device wants at once, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Images that operators should be given together: as many as keep it busy, and no more than its caches hold.

@@ -138,6 +138,7 @@ pub(crate) fn decode(bytes: &[u8], width: usize, height: usize, out: &mut [u8]) 
 
 /// Checks all that [`decode`] checks, without unpacking: of an image that passes, every byte is as it was written, and all that
 /// its codes ask for is there.
+/// It takes two fifths of the time of decoding (one core, 23 kB an image).
 ///
 /// # Errors
 /// Those of [`decode`].
