@@ -144,18 +144,20 @@ pub struct AdamW {
     pub step: u64,
 }
 
-/// How much of a batch a device wants at once.
+/// How much of a batch a device wants at once, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Images that operators should be given together: as many as keep it busy, and no more than its caches hold.
     pub images: usize,
     /// Elements of activations that may be kept from the forward to the backward pass instead of being computed again.
     pub kept: usize,
+    /// Whether it unpacks frames itself ([`Backend::frames_decode`]), so that uploads are smaller and the host has less to do.
+    pub unpacks: bool,
 }
 
 impl Capacity {
     /// That of a processor: 32 images of a small stage fit its caches; 512 MiB of f32.
-    pub const PROCESSOR: Capacity = Capacity { images: 32, kept: 128 << 20 };
+    pub const PROCESSOR: Capacity = Capacity { images: 32, kept: 128 << 20, unpacks: false };
 }
 
 /// A device: its static memory, its compute stream, its copy stream, and the operators of the agent.
@@ -205,6 +207,10 @@ pub trait Backend: Send {
 
     // ---- encoder ---------------------------------------------------------------------------------------------
 
+    /// pixels u8 [N,S,S,3] = , from images of the codec `fast`; S a multiple of 4. `packed` begins with u32 at[N], little-endian: image n
+    /// begins at byte 16 at[n] of `packed`, or is black where at[n] = 0. Whether an image is whole is the caller's to check: of one that is
+    /// not, a device makes pixels that mean nothing, or panics; it reads nothing outside `packed`.
+    fn frames_decode(&mut self, packed: Bytes, pixels: Bytes, n: usize, size: usize);
     /// pixels u8 [N,S,S,3] -> p/127.5 - 1 -> 4x4/4 patches [N*(S/4)^2, 48] (order ky,kx,c) @ w[48,C] + b[C]
     /// -> y[N,(S/4)^2,C].
     fn stem_forward(&mut self, pixels: Bytes, w: Tensor, b: Tensor, y: Tensor, d: Stem);

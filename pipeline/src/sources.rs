@@ -5,34 +5,32 @@
 //!   episode_id  t_start  length  weight        |-- frames stored: read by page, decoded on all cores
 //!        |                                     |-- no frames, played in the arena: rendered again, bit for bit
 //!        v                                     v
-//!   blocks of 16 steps (actions, frames shrunk to the model's size), kept in memory while the budget lasts;
-//!        |                                     what then is not there is decoded where the batch wants it
-//!        v
+//!   blocks of 16 steps (frames.rs), kept in memory while the budget lasts: actions, and frames shrunk to the model's size, or as
+//!        |                                     stored for a device that unpacks them; what then is not there is read where the
+//!        v                                     batch wants it
 //!   WindowBatch   frames [B, 32, S, S, 3]   actions [B, 32, 16]   weights [B, 32]
 //! ```
 //!
 //! Training uses every step of a window. What compares two policies on a rollout counts each step once, seen exactly as it
 //! was played: a policy acts with 16 to 32 frames of context, so of windows every 16 steps only the last 16 steps count.
 
+mod frames;
+
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::RecordBatch;
-use playhouse_agent::{PairSource, WindowBatch, WindowSource, shrink};
-use playhouse_schemas::{Dataset, EpisodeRow, Window, WindowReader, gamepad::COMPONENTS, windows_from_batch};
+use playhouse_agent::{PackedFrames, PairSource, WindowBatch, WindowSource};
+use playhouse_schemas::{Dataset, EpisodeRow, Window, gamepad::COMPONENTS, windows_from_batch};
 use rayon::prelude::*;
 
-use crate::env::{Replay, SOURCE};
+use crate::env::Replay;
 use crate::stages::table;
+use frames::{BLOCK, Frames, Sink};
 
 /// Timesteps of a full window.
 pub const CONTEXT: usize = 32;
-/// Timesteps of a cached block, and of the context that a window of a rollout only looks at.
-const BLOCK: usize = CONTEXT / 2;
-/// Side of a stored or rendered frame.
-const SIDE: usize = 128;
 
 /// Which steps of a window carry weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,13 +103,11 @@ impl Windows {
         (0..window.length as usize).filter(|t| weight(self.role, window, *t) > 0.0).count()
     }
 
-    fn fill(&self, window: &Window, frames: &mut [u8], actions: &mut [u8], weights: &mut [f32]) -> Result<()> {
+    fn fill(&self, window: &Window, mut frames: Sink, actions: &mut [u8], weights: &mut [f32]) -> Result<()> {
         let length = window.length as usize;
-        let (frames, padding) = frames.split_at_mut(length * self.frames.frame_bytes());
-        // A batch's memory is used again: what an earlier window left must not be seen.
-        padding.fill(0);
         actions[length * COMPONENTS..].fill(0);
-        self.frames.window(window, frames, &mut actions[..length * COMPONENTS])?;
+        self.frames.window(window, &mut frames, &mut actions[..length * COMPONENTS])?;
+        frames.pad(CONTEXT - length);
         for (t, out) in weights.iter_mut().enumerate() {
             *out = if t < length { weight(self.role, window, t) } else { 0.0 };
         }
@@ -152,18 +148,32 @@ impl WindowSource for Windows {
         self.frames.side
     }
 
+    fn pack(&mut self) -> bool {
+        self.frames.pack()
+    }
+
     fn load(&mut self, indices: &[usize], out: &mut WindowBatch) -> Result<(), playhouse_agent::Error> {
         let window_bytes = CONTEXT * self.frames.frame_bytes();
-        fit(&mut out.frames, indices.len() * window_bytes);
         fit(&mut out.actions, indices.len() * CONTEXT * COMPONENTS);
         fit(&mut out.weights, indices.len() * CONTEXT);
-        let places = out.frames.par_chunks_exact_mut(window_bytes);
-        let places = places.zip(out.actions.par_chunks_exact_mut(CONTEXT * COMPONENTS));
-        let places = places.zip(out.weights.par_chunks_exact_mut(CONTEXT));
+        let places = out.actions.par_chunks_exact_mut(CONTEXT * COMPONENTS);
+        let places = places.zip(out.weights.par_chunks_exact_mut(CONTEXT)).zip(indices);
+        if self.frames.packed() {
+            let packed: Result<Vec<PackedFrames>> = places
+                .map(|((actions, weights), &index)| {
+                    let mut packed = PackedFrames::default();
+                    self.fill(&self.windows[index], Sink::Packed(&mut packed), actions, weights)?;
+                    Ok(packed)
+                })
+                .collect();
+            PackedFrames::join(&packed.map_err(playhouse_agent::Error::outside)?, &mut out.frames);
+            return Ok(());
+        }
+        fit(&mut out.frames, indices.len() * window_bytes);
         places
-            .zip(indices)
-            .try_for_each(|(((frames, actions), weights), &index)| {
-                self.fill(&self.windows[index], frames, actions, weights)
+            .zip(out.frames.par_chunks_exact_mut(window_bytes))
+            .try_for_each(|(((actions, weights), &index), frames)| {
+                self.fill(&self.windows[index], Sink::Pixels(frames), actions, weights)
             })
             .map_err(playhouse_agent::Error::outside)
     }
@@ -175,172 +185,6 @@ fn fit<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) {
         // Zeroed as a whole, which the allocator does for nothing; resizing in place is a slow loop in the dev profile.
         *buffer = vec![T::default(); length];
     }
-}
-
-/// Sixteen steps (fewer at an episode's end) with frames at the model's size.
-struct Block {
-    actions: Vec<u8>,
-    frames: Vec<u8>,
-}
-
-/// Blocks of a dataset, wherever its frames come from.
-struct Frames {
-    origin: Origin,
-    episodes: HashMap<i64, EpisodeRow>,
-    side: usize,
-    cache: Mutex<Cache>,
-}
-
-enum Origin {
-    Stored(Box<WindowReader>),
-    Arena { dataset: Dataset, replays: Mutex<HashMap<i64, Arc<Replay>>> },
-}
-
-struct Cache {
-    blocks: HashMap<(i64, usize), Arc<Block>>,
-    budget: usize,
-}
-
-impl Frames {
-    fn open(dataset: Dataset, episodes: HashMap<i64, EpisodeRow>, side: usize, budget: usize) -> Result<Self> {
-        let origin = match &dataset.spec().frames {
-            Some(spec) => {
-                ensure!(
-                    usize::from(spec.width) == SIDE && usize::from(spec.height) == SIDE,
-                    "{}: frames are {}x{}, but the agent sees {SIDE}x{SIDE}: import or record at that size",
-                    dataset.root().display(),
-                    spec.width,
-                    spec.height
-                );
-                Origin::Stored(Box::new(dataset.reader()?))
-            }
-            None => {
-                if let Some(row) = episodes.values().find(|row| row.source != SOURCE) {
-                    bail!(
-                        "{} stores no frames, and episode {} was not played in the arena but comes from `{}`: record \
-                         or import it with frames",
-                        dataset.root().display(),
-                        row.episode_id,
-                        row.source
-                    );
-                }
-                Origin::Arena { dataset, replays: Mutex::default() }
-            }
-        };
-        let cache = Mutex::new(Cache { blocks: HashMap::new(), budget });
-        Ok(Frames { origin, episodes, side, cache })
-    }
-
-    fn frame_bytes(&self) -> usize {
-        self.side * self.side * 3
-    }
-
-    /// A window's frames `[length, S, S, 3]` and actions `[length, components]`, from memory as far as they are there.
-    fn window(&self, window: &Window, frames: &mut [u8], actions: &mut [u8]) -> Result<()> {
-        let (start, length, bytes) = (window.t_start as usize, window.length as usize, self.frame_bytes());
-        // Steps `missing..t` are in no block: they are read at once, since neighbours share pages.
-        let (mut t, mut missing) = (0, 0);
-        while t < length {
-            let (index, offset) = ((start + t) / BLOCK, (start + t) % BLOCK);
-            let end = (t + BLOCK - offset).min(length);
-            if let Some(block) = self.block(window.episode_id, index)? {
-                let (frames_before, frames) = frames[..end * bytes].split_at_mut(t * bytes);
-                let (actions_before, actions) = actions[..end * COMPONENTS].split_at_mut(t * COMPONENTS);
-                let (frames_missing, actions_missing) =
-                    (&mut frames_before[missing * bytes..], &mut actions_before[missing * COMPONENTS..]);
-                self.read(window.episode_id, start + missing, frames_missing, actions_missing)?;
-                frames.copy_from_slice(&block.frames[offset * bytes..][..frames.len()]);
-                actions.copy_from_slice(&block.actions[offset * COMPONENTS..][..actions.len()]);
-                missing = end;
-            }
-            t = end;
-        }
-        let (frames, actions) = (&mut frames[missing * bytes..], &mut actions[missing * COMPONENTS..]);
-        self.read(window.episode_id, start + missing, frames, actions)
-    }
-
-    /// Block `index` of an episode, from memory if it is there, and else read and kept; none if there is no room for it.
-    fn block(&self, episode_id: i64, index: usize) -> Result<Option<Arc<Block>>> {
-        let key = (episode_id, index);
-        {
-            let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(block) = cache.blocks.get(&key) {
-                return Ok(Some(Arc::clone(block)));
-            }
-            // Sampling is uniform, so which blocks stay does not matter: the first ones do, and nothing is ever evicted.
-            if cache.budget < BLOCK * (self.frame_bytes() + COMPONENTS) {
-                return Ok(None);
-            }
-        }
-        let start = index * BLOCK;
-        let count = BLOCK.min((self.row(episode_id)?.num_steps as usize).saturating_sub(start));
-        let (mut frames, mut actions) = (vec![0; count * self.frame_bytes()], vec![0; count * COMPONENTS]);
-        self.read(episode_id, start, &mut frames, &mut actions)?;
-        let block = Arc::new(Block { actions, frames });
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = block.frames.len() + block.actions.len();
-        if size <= cache.budget && cache.blocks.insert(key, Arc::clone(&block)).is_none() {
-            cache.budget -= size;
-        }
-        Ok(Some(block))
-    }
-
-    fn row(&self, episode_id: i64) -> Result<&EpisodeRow> {
-        self.episodes.get(&episode_id).with_context(|| format!("episode {episode_id} is not known"))
-    }
-
-    /// Reads or renders the steps from `start` on, as many as `actions` has room for.
-    fn read(&self, episode_id: i64, start: usize, frames: &mut [u8], actions: &mut [u8]) -> Result<()> {
-        if actions.is_empty() {
-            return Ok(());
-        }
-        let count = actions.len() / COMPONENTS;
-        let whole = self.side == SIDE;
-        match &self.origin {
-            Origin::Stored(reader) => {
-                let window = Window { episode_id, t_start: start as u32, length: count as u32, weight: 1.0 };
-                let mut played = Vec::with_capacity(actions.len());
-                if whole {
-                    reader.read_into(&window, &mut played, frames)?;
-                } else {
-                    let mut stored = vec![0; SIDE * SIDE * 3];
-                    let mut slots = frames.chunks_exact_mut(self.frame_bytes());
-                    reader.visit(&window, &mut played, |spec, image| {
-                        spec.decode_into(image, &mut stored)?;
-                        if let Some(slot) = slots.next() {
-                            shrink(&stored, SIDE, slot, self.side);
-                        }
-                        Ok(())
-                    })?;
-                }
-                actions.copy_from_slice(&played);
-            }
-            Origin::Arena { dataset, replays } => {
-                let replay = replay(dataset, replays, self.row(episode_id)?)?;
-                let context = || format!("episode {episode_id}");
-                if whole {
-                    replay.render(start, frames).with_context(context)?;
-                } else {
-                    let mut rendered = vec![0; count * playhouse_arena::FRAME_BYTES];
-                    replay.render(start, &mut rendered).with_context(context)?;
-                    let slots = frames.chunks_exact_mut(self.frame_bytes());
-                    let frames = rendered.chunks_exact(SIDE * SIDE * 3).zip(slots);
-                    frames.for_each(|(from, to)| shrink(from, SIDE, to, self.side));
-                }
-                actions.copy_from_slice(&replay.actions[start * COMPONENTS..(start + count) * COMPONENTS]);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn replay(dataset: &Dataset, replays: &Mutex<HashMap<i64, Arc<Replay>>>, row: &EpisodeRow) -> Result<Arc<Replay>> {
-    if let Some(replay) = replays.lock().unwrap_or_else(PoisonError::into_inner).get(&row.episode_id) {
-        return Ok(Arc::clone(replay));
-    }
-    let replay = Arc::new(open_replay(dataset, row)?);
-    replays.lock().unwrap_or_else(PoisonError::into_inner).insert(row.episode_id, Arc::clone(&replay));
-    Ok(replay)
 }
 
 /// What is needed to play an episode of the arena again.
@@ -430,6 +274,8 @@ impl PairSource for Pairs {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::progress::Silent;
     use crate::stages::record_into;

@@ -153,6 +153,23 @@ impl FrameSpec {
         self.expect_size(width, height)
     }
 
+    /// Checks an image of codec `fast` for one who unpacks it elsewhere: what passes is whole, and every byte as it was written.
+    ///
+    /// # Errors
+    /// Those of [`decode_into`](Self::decode_into), in the same words; and [`Error::Invalid`] if frames are of another codec.
+    pub fn verify_packed(&self, bytes: &[u8]) -> Result<()> {
+        if self.codec != Codec::Fast {
+            return Err(Error::invalid("frame spec", "only images of codec `fast` are unpacked elsewhere"));
+        }
+        fast_frame::size(bytes).map_or(Ok(()), |(width, height)| self.expect_size(width, height))?;
+        fast_frame::verify(bytes, self.width.into(), self.height.into())
+    }
+
+    /// Bytes of the largest image of codec `fast` and of this size.
+    pub fn largest_packed(&self) -> usize {
+        fast_frame::largest(self.width.into(), self.height.into())
+    }
+
     fn decode_jpeg(&self, bytes: &[u8], out: &mut [u8]) -> Result<()> {
         let damaged = |e: &dyn std::fmt::Display| Error::invalid("image", format!("not a readable JPEG: {e}"));
         let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB).set_strict_mode(true);

@@ -56,6 +56,19 @@ inline float __uint_as_float(unsigned bits) {
     std::memcpy(&x, &bits, sizeof x);
     return x;
 }
+// 32 bits of `high` and `low` together, from bit `by` of `low` on.
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned by) {
+    return static_cast<unsigned>((static_cast<unsigned long long>(high) << 32 | low) >> by % 32);
+}
+// Byte i of the result is the one of `x` (0 to 3) and `y` (4 to 7) that hexadecimal digit i of `from` names.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned from) {
+    const unsigned long long both = static_cast<unsigned long long>(y) << 32 | x;
+    unsigned bytes = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+        bytes |= static_cast<unsigned>(both >> 8 * (from >> 4 * i & 7) & 0xff) << 8 * i;
+    }
+    return bytes;
+}
 inline float __expf(float x) { return std::exp(x); }
 inline float __fdividef(float x, float y) { return x / y; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }

@@ -15,6 +15,7 @@ mod bradley_terry;
 mod depthwise;
 mod elementary;
 mod fork_join;
+mod frames;
 mod gelu;
 mod grad_norm;
 mod layer_norm;
@@ -161,6 +162,9 @@ impl Backend for Cpu {
         elementary::add_scaled(self, src, dst, alpha);
     }
 
+    fn frames_decode(&mut self, packed: Bytes, pixels: Bytes, n: usize, size: usize) {
+        frames::decode(self, packed, pixels, n, size);
+    }
     fn stem_forward(&mut self, pixels: Bytes, w: Tensor, b: Tensor, y: Tensor, d: Stem) {
         stem::forward(self, pixels, w, b, y, d);
     }

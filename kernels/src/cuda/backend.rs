@@ -4,8 +4,8 @@ use super::memory::{Memory, store};
 use super::queue::{Queue, Work};
 use super::{Driver, Fused, Launch, Operand, Pointer, Product, Store};
 use super::{
-    adamw, attention, bf16, bottleneck, bradley_terry, depthwise, elementary, layer_norm, linear, planes, policy_loss,
-    stem,
+    adamw, attention, bf16, bottleneck, bradley_terry, depthwise, elementary, frames, layer_norm, linear, planes,
+    policy_loss, stem,
 };
 use crate::{
     AdamW, Attention, Backend, Bottleneck, Bytes, Capacity, Epilogue, FusedBottleneck, Gemm, Kind, Plane, Ranks,
@@ -100,8 +100,8 @@ impl<D: Driver> Backend for Cuda<D> {
     }
     fn capacity(&self) -> Capacity {
         // Half of what is free is kept activations; weights, moments, frames and what is in flight share the rest.
-        let of_gpu = |free: usize| Capacity { images: IMAGES, kept: free / 2 / Store::Bf16.size() };
-        self.driver.free_memory().map_or(Capacity::PROCESSOR, of_gpu)
+        let of_gpu = |free: usize| Capacity { images: IMAGES, kept: free / 2 / Store::Bf16.size(), unpacks: true };
+        self.driver.free_memory().map_or(Capacity { unpacks: true, ..Capacity::PROCESSOR }, of_gpu)
     }
 
     fn alloc(&mut self, len: usize, kind: Kind) -> Tensor {
@@ -204,6 +204,14 @@ impl<D: Driver> Backend for Cuda<D> {
         }
     }
 
+    fn frames_decode(&mut self, packed: Bytes, pixels: Bytes, n: usize, size: usize) {
+        let (name, bytes) = ("frames_decode", packed.len());
+        assert!(size.is_multiple_of(4), "{name}: image side {size} is not a multiple of 4");
+        assert!(bytes.is_multiple_of(4) && bytes >= (4 * n).max(8), "{name}: {bytes} bytes for {n} packed images");
+        let pixels = self.bytes(name, "pixels", pixels, n * size * size * 3);
+        let packed = self.bytes(name, "packed", packed, bytes);
+        self.run(frames::decode(packed, pixels, n, size, bytes));
+    }
     fn stem_forward(&mut self, pixels: Bytes, w: Tensor, b: Tensor, y: Tensor, d: Stem) {
         let (name, c) = ("stem_forward", d.channels);
         let pixels = self.bytes(name, "pixels", pixels, d.n * d.size * d.size * 3);

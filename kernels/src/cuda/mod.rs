@@ -26,6 +26,7 @@ mod device;
 mod driver;
 mod elementary;
 pub mod emulator;
+mod frames;
 pub mod laboratory;
 mod layer_norm;
 mod linear;

@@ -8,6 +8,7 @@ pub mod attention;
 pub mod bottleneck;
 pub mod bradley_terry;
 pub mod depthwise;
+pub mod frames;
 pub mod gelu;
 pub mod layer_norm;
 pub mod layer_scale;

@@ -14,6 +14,7 @@ use std::thread;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::frames::shrink;
+use crate::model::Input;
 use crate::source::{PairSource, WindowBatch, WindowSource, check_batch, check_frame_size};
 
 /// A batch as the device takes it.
@@ -21,8 +22,10 @@ use crate::source::{PairSource, WindowBatch, WindowSource, check_batch, check_fr
 pub(crate) struct Batch {
     /// B.
     pub windows: usize,
-    /// Frames at the model's size, `[B,T,S,S,3]`; empty where `embeddings` is not.
+    /// Frames at the model's size, `[B,T,S,S,3]`, or packed; empty where `embeddings` is not.
     pub pixels: Vec<u8>,
+    /// Whether `pixels` are still packed.
+    pub packed: bool,
     /// Embeddings of frames under a frozen encoder, `[B,T,d]`.
     pub embeddings: Vec<f32>,
     /// `[B,T,components]`.
@@ -34,9 +37,15 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// The frames as a pass's input, once they are in this slot.
+    pub fn frames_in(&self, slot: usize) -> Input {
+        if self.packed { Input::Packed(slot) } else { Input::Pixels(slot) }
+    }
+
     fn clear(&mut self) {
         self.windows = 0;
         self.pixels.clear();
+        self.packed = false;
         self.embeddings.clear();
         self.actions.clear();
         self.weights.clear();
@@ -57,13 +66,20 @@ pub(crate) struct Windows<'a> {
     source: &'a mut dyn WindowSource,
     config: ModelConfig,
     scratch: WindowBatch,
+    packed: bool,
 }
 
 impl<'a> Windows<'a> {
     pub fn new(source: &'a mut dyn WindowSource, config: &ModelConfig, what: &str) -> Result<Self> {
         check_frame_size(source.frame_size(), config)?;
         not_empty(source.is_empty(), what)?;
-        Ok(Self { source, config: config.clone(), scratch: WindowBatch::default() })
+        Ok(Self { source, config: config.clone(), scratch: WindowBatch::default(), packed: false })
+    }
+
+    /// Whether batches are packed from here on: the source can, and delivers the model's size.
+    pub fn pack(&mut self) -> bool {
+        self.packed = self.source.frame_size() == self.config.frame_size && self.source.pack();
+        self.packed
     }
 }
 
@@ -81,10 +97,11 @@ impl Loader for Windows<'_> {
         }
         out.clear();
         self.source.load(indices, &mut self.scratch)?;
-        check_batch(&self.scratch, indices.len(), size, &self.config)?;
+        check_batch(&self.scratch, indices.len(), size, self.packed, &self.config)?;
         if as_is {
             std::mem::swap(&mut self.scratch.frames, &mut out.pixels);
             out.windows = indices.len();
+            out.packed = self.packed;
             out.actions.extend_from_slice(&self.scratch.actions);
             out.weights.extend_from_slice(&self.scratch.weights);
         } else {
@@ -120,8 +137,8 @@ impl Loader for Pairs<'_> {
         out.clear();
         self.source.load(indices, &mut self.chosen, &mut self.rejected)?;
         let size = self.source.frame_size();
-        check_batch(&self.chosen, indices.len(), size, &self.config)?;
-        check_batch(&self.rejected, indices.len(), size, &self.config)?;
+        check_batch(&self.chosen, indices.len(), size, false, &self.config)?;
+        check_batch(&self.rejected, indices.len(), size, false, &self.config)?;
         for (i, &index) in indices.iter().enumerate() {
             append(&self.chosen, i..i + 1, size, &self.config, out);
             append(&self.rejected, i..i + 1, size, &self.config, out);

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use playhouse_kernels::{Bytes, Kind, Ranks, Tensor};
+use playhouse_kernels::{Backend, Bytes, Kind, Ranks, Tensor};
 
 use crate::config::{Head, ModelConfig};
 use crate::error::{Error, Result};
@@ -38,12 +38,34 @@ pub fn imitate(
 ) -> Result<Report> {
     config.validate()?;
     settings.validate_imitation()?;
+    imitate_on(settings.compute.backend()?, config, init, train, held_out, settings, dir, observer)
+}
+
+/// The same on a device that is open.
+#[expect(clippy::too_many_arguments, reason = "those of `imitate`, and the device")]
+pub(crate) fn imitate_on(
+    b: Box<dyn Backend>,
+    config: &ModelConfig,
+    init: Option<&Path>,
+    train: &mut dyn WindowSource,
+    held_out: Option<&mut dyn WindowSource>,
+    settings: &Training,
+    dir: &Path,
+    observer: &mut dyn Observer,
+) -> Result<Report> {
     let mut train = Windows::new(train, config, "training windows")?;
     let mut held_out = held_out.map(|source| Windows::new(source, config, "held-out windows")).transpose()?;
-    let mut l = Learner::plan(settings.compute.backend()?, config, Head::Policy);
+    let mut l = Learner::plan(b, config, Head::Policy);
     l.b.join(&settings.ranks)?;
     let windows = settings.most_of_batch();
-    let pass = Pass::plan(l.b.as_mut(), config, windows, true);
+    let mut pass = Pass::plan(l.b.as_mut(), config, windows, true);
+    // Pixels that are shifted, or encoded once and for all, are unpacked here.
+    let unpacks = l.b.capacity().unpacks && !settings.freeze_encoder;
+    let train_packed = unpacks && settings.shift == 0 && train.pack();
+    let held_out_packed = unpacks && held_out.as_mut().is_some_and(Windows::pack);
+    if train_packed || held_out_packed {
+        pass.plan_packed(l.b.as_mut());
+    }
     let mut objective = Imitation::plan(&mut l, windows, &settings.ranks);
     let run = Run {
         identity: settings.compute.mark(serde_json::json!({

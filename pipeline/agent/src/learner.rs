@@ -56,7 +56,7 @@ impl Learner {
     pub fn backward(&mut self, pass: &Pass, input: Input, windows: usize) -> Result<()> {
         pass.backward_trunk(self.b.as_mut(), &self.model.w, &self.g, windows);
         self.reduce(self.model.layout.trunk())?;
-        if let Input::Pixels(_) = input {
+        if input != Input::Embeddings {
             pass.backward_encoder(self.b.as_mut(), &self.model.w, &self.g, input, windows);
             self.reduce(self.model.layout.encoder())?;
         }

@@ -7,8 +7,10 @@ use playhouse_kernels::{Backend, Bytes, Epilogue, Kind, Tensor};
 use crate::config::{Head, ModelConfig};
 use crate::encoder::{self, EncoderActs, EncoderScratch, gemm};
 use crate::error::{Error, Result};
+use crate::feed::Batch;
 use crate::files::ModelFile;
 use crate::layout::Layout;
+use crate::packed;
 use crate::transformer::{self, TransformerActs, TransformerScratch};
 use crate::view::View;
 
@@ -108,8 +110,20 @@ pub(crate) fn initial_values(
 pub(crate) enum Input {
     /// Encode the frames uploaded into this slot.
     Pixels(usize),
+    /// Unpack the frames uploaded into this slot, then encode them.
+    Packed(usize),
     /// They were uploaded with [`Pass::upload_embeddings`].
     Embeddings,
+}
+
+impl Input {
+    /// The slot with the frames, if there are any.
+    fn slot(self) -> Option<usize> {
+        match self {
+            Input::Pixels(slot) | Input::Packed(slot) => Some(slot),
+            Input::Embeddings => None,
+        }
+    }
 }
 
 /// Memory for passes over up to `windows` windows. Two slots of pixels, so that one is filled while the other is computed on.
@@ -117,6 +131,8 @@ pub(crate) struct Pass {
     config: ModelConfig,
     windows: usize,
     slots: [Bytes; 2],
+    /// Packed frames, which are unpacked into the pixels of the same slot.
+    packed: Option<[Bytes; 2]>,
     embeddings: Tensor,
     encoder: EncoderActs,
     trunk: TransformerActs,
@@ -152,12 +168,19 @@ impl Pass {
             config: config.clone(),
             windows,
             slots: [b.alloc_bytes(rows * config.frame_bytes()), b.alloc_bytes(rows * config.frame_bytes())],
+            packed: None,
             embeddings: b.alloc(rows * config.width, Kind::Activation),
             // More frames than are kept go through a buffer of one chunk.
             encoder: EncoderActs::plan(b, config, if rows <= kept { rows } else { chunk }),
             trunk: TransformerActs::plan(b, config, windows, config.context),
             backward,
         }
+    }
+
+    /// Plans memory for packed frames: as much as they can take.
+    pub fn plan_packed(&mut self, b: &mut dyn Backend) {
+        let bytes = packed::largest(&self.config, self.windows * self.config.context);
+        self.packed = Some([b.alloc_bytes(bytes), b.alloc_bytes(bytes)]);
     }
 
     /// Windows it was planned for.
@@ -168,6 +191,27 @@ impl Pass {
     /// Starts the transfer of frames `[B,T,S,S,3]` into a slot.
     pub fn upload_pixels(&self, b: &mut dyn Backend, slot: usize, pixels: &[u8]) {
         b.upload_bytes(self.slots[slot].slice(0, pixels.len()), pixels);
+    }
+
+    /// Starts the transfer of a batch's frames into a slot, as they are.
+    pub fn upload_frames(&self, b: &mut dyn Backend, slot: usize, batch: &Batch) {
+        if batch.packed {
+            b.upload_bytes(self.packed(slot).slice(0, batch.pixels.len()), &batch.pixels);
+        } else {
+            self.upload_pixels(b, slot, &batch.pixels);
+        }
+    }
+
+    fn packed(&self, slot: usize) -> Bytes {
+        self.packed.map_or_else(|| unreachable!("this pass was planned for pixels"), |slots| slots[slot])
+    }
+
+    /// Unpacks the frames of `windows` windows.
+    fn unpack(&self, b: &mut dyn Backend, slot: usize, windows: usize) {
+        let (frames, size) = (windows * self.config.context, self.config.frame_size);
+        let pixels = self.slots[slot].slice(0, frames * self.config.frame_bytes());
+        // The whole slot, whatever is used of it: a step that differs in no argument is a graph that came before.
+        b.frames_decode(self.packed(slot), pixels, frames, size);
     }
 
     /// Uploads embeddings `[B,T,d]`.
@@ -184,7 +228,10 @@ impl Pass {
 
     /// Hidden states `[B,T,d]` of `windows` windows.
     pub fn forward(&self, b: &mut dyn Backend, w: &View, input: Input, windows: usize) -> Tensor {
-        if let Input::Pixels(slot) = input {
+        if let Input::Packed(slot) = input {
+            self.unpack(b, slot, windows);
+        }
+        if let Some(slot) = input.slot() {
             self.encode(b, w, slot, windows);
         }
         let trunk = self.trunk.first(windows);
@@ -210,7 +257,7 @@ impl Pass {
     pub fn backward_encoder(&self, b: &mut dyn Backend, w: &View, g: &View, input: Input, windows: usize) {
         let backward = self.planned();
         let d_embeddings = backward.d_embeddings.slice(0, windows * self.config.context * self.config.width);
-        if let Input::Pixels(slot) = input {
+        if let Some(slot) = input.slot() {
             let (acts, scratch, embeddings) = (&self.encoder, &backward.encoder, self.embeddings);
             let kept = windows * self.config.context <= acts.capacity();
             encoder::backward(b, &self.config, w, g, acts, scratch, self.slots[slot], embeddings, d_embeddings, kept);

@@ -2,11 +2,13 @@
 
 use crate::config::{Component, ModelConfig, SOURCE_FRAME};
 use crate::error::{Error, Result};
+use crate::packed;
 
 /// A batch of B windows of T = 32 timesteps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WindowBatch {
-    /// Frames, `[B, T, S, S, 3]` with S = the source's [`frame_size`](WindowSource::frame_size).
+    /// Frames, `[B, T, S, S, 3]` with S = the source's [`frame_size`](WindowSource::frame_size). Of a source that was asked to
+    /// [pack](WindowSource::pack) and does: its windows' [`PackedFrames`](crate::PackedFrames), joined.
     pub frames: Vec<u8>,
     /// Actions as buckets, `[B, T, components]`; action t was taken after seeing frame t.
     pub actions: Vec<u8>,
@@ -38,6 +40,12 @@ pub trait WindowSource: Send {
         SOURCE_FRAME
     }
 
+    /// Asks for frames as they are stored, for a device that unpacks them itself, where they are stored as that takes them: in the codec
+    /// `fast` and at the size that is delivered. Whether batches are packed from here on.
+    fn pack(&mut self) -> bool {
+        false
+    }
+
     /// Replaces `out` by the windows at `indices`, in that order. The same index always gives the same window.
     fn load(&mut self, indices: &[usize], out: &mut WindowBatch) -> Result<()>;
 }
@@ -65,11 +73,23 @@ pub trait PairSource: Send {
 }
 
 /// Checks a loaded batch against the model: lengths, action ranges, weights. Names the first thing that is wrong.
-pub(crate) fn check_batch(batch: &WindowBatch, windows: usize, frame_size: usize, config: &ModelConfig) -> Result<()> {
+pub(crate) fn check_batch(
+    batch: &WindowBatch,
+    windows: usize,
+    frame_size: usize,
+    packed: bool,
+    config: &ModelConfig,
+) -> Result<()> {
     let positions = windows * config.context;
     let heads = config.actions.len();
+    let frames = if packed {
+        packed::check(&batch.frames, positions, config)?;
+        batch.frames.len()
+    } else {
+        positions * frame_size * frame_size * 3
+    };
     let lengths = [
-        ("frames", batch.frames.len(), positions * frame_size * frame_size * 3),
+        ("frames", batch.frames.len(), frames),
         ("actions", batch.actions.len(), positions * heads),
         ("weights", batch.weights.len(), positions),
     ];
@@ -140,17 +160,18 @@ mod tests {
     #[test]
     fn faults_are_named() {
         let config = ModelConfig::preset("tiny").unwrap();
-        check_batch(&batch(&config), 1, 64, &config).unwrap();
+        check_batch(&batch(&config), 1, 64, false, &config).unwrap();
         let mut bad = batch(&config);
         bad.actions[3 * 16 + 12] = 11;
-        let text = check_batch(&bad, 1, 64, &config).unwrap_err().to_string();
+        let text = check_batch(&bad, 1, 64, false, &config).unwrap_err().to_string();
         assert!(text.contains("component left_x of step 3") && text.contains("is 11"), "{text}");
         let mut bad = batch(&config);
         bad.weights[5] = f32::NAN;
-        assert!(check_batch(&bad, 1, 64, &config).unwrap_err().to_string().contains("step 5"));
+        assert!(check_batch(&bad, 1, 64, false, &config).unwrap_err().to_string().contains("step 5"));
         let mut bad = batch(&config);
         bad.frames.pop();
-        assert!(check_batch(&bad, 1, 64, &config).unwrap_err().to_string().contains("frames"));
+        assert!(check_batch(&bad, 1, 64, false, &config).unwrap_err().to_string().contains("frames"));
+        assert!(check_batch(&bad, 1, 64, true, &config).unwrap_err().to_string().contains("packed frames"));
     }
 
     #[test]

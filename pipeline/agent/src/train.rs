@@ -194,18 +194,18 @@ impl Run<'_> {
         o: &mut dyn Observer,
     ) -> Result<()> {
         let t = self.settings;
-        let input = |slot| if t.freeze_encoder { Input::Embeddings } else { Input::Pixels(slot) };
+        let input = |slot, batch: &Batch| if t.freeze_encoder { Input::Embeddings } else { batch.frames_in(slot) };
         let started = (Instant::now(), state.step);
         let mut slot = 0;
         let mut batch = feed.next()?;
-        pass.upload_pixels(l.b.as_mut(), slot, &batch.pixels);
+        pass.upload_frames(l.b.as_mut(), slot, &batch);
         while state.step < t.steps {
             l.b.wait_uploads();
             l.zero_gradients();
             if t.freeze_encoder {
                 pass.upload_embeddings(l.b.as_mut(), &batch.embeddings);
             }
-            objective.launch(l, pass, input(slot), &batch)?;
+            objective.launch(l, pass, input(slot, &batch), &batch)?;
             let lr = t.lr_at(state.step);
             l.optimise(self.hyper(lr));
             // The device works while the next batch comes in.
@@ -213,7 +213,7 @@ impl Run<'_> {
             let next = if state.step + 1 < t.steps { Some(feed.next()?) } else { None };
             slot = 1 - slot;
             if let Some(next) = &next {
-                pass.upload_pixels(l.b.as_mut(), slot, &next.pixels);
+                pass.upload_frames(l.b.as_mut(), slot, next);
             }
 
             // One who is asked to stop stops all: who left alone would keep the others waiting.
@@ -290,9 +290,9 @@ impl Run<'_> {
                 pass.upload_embeddings(l.b.as_mut(), &batch.embeddings);
                 Input::Embeddings
             } else {
-                pass.upload_pixels(l.b.as_mut(), slot, &batch.pixels);
+                pass.upload_frames(l.b.as_mut(), slot, batch);
                 l.b.wait_uploads();
-                Input::Pixels(slot)
+                batch.frames_in(slot)
             };
             objective.measure(l, pass, input, batch)?;
         }

@@ -11,7 +11,7 @@ use super::{Outcome, Stage, StageContext, Watch, settings, table};
 use crate::limits;
 use crate::sources::{Role, Windows};
 
-/// Bytes of decoded frames kept in memory for training: an eighth of the machine's memory, a quarter of a gibibyte to four. The 1,500
+/// Bytes of frames kept in memory for training: an eighth of the machine's memory, a quarter of a gibibyte to four. The 1,500
 /// episodes of `jumppad` are 2.3 GB at the size of `tiny`; decoding a frame again takes about a fifth of the time of learning from it.
 pub fn training_cache() -> usize {
     limits::memory().map_or(1 << 30, |half| half / 4).clamp(1 << 28, 4 << 30)

@@ -25,7 +25,7 @@ macro_rules! sources {
 pub const HEADER: Source = ("device.cuh", include_str!("../../../cuda/device.cuh"));
 
 /// All kernels.
-pub const SOURCES: [Source; 14] = sources![
+pub const SOURCES: [Source; 15] = sources![
     "adamw.cu",
     "attention.cu",
     "attention_any.cu",
@@ -34,6 +34,7 @@ pub const SOURCES: [Source; 14] = sources![
     "bradley_terry.cu",
     "depthwise.cu",
     "elementary.cu",
+    "frames.cu",
     "layer_norm.cu",
     "linear.cu",
     "planes.cu",

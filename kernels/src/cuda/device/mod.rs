@@ -413,8 +413,9 @@ impl Driver for Gpu {
                 if !staging.at.is_null() {
                     must("freeing pinned memory", result::free_host(staging.at.cast()));
                 }
-                staging.at = must("pinned memory", result::malloc_host(bytes.len(), 0)).cast();
-                staging.bytes = bytes.len();
+                // Some more than is asked for: packed frames have another length each time, and pinning takes long.
+                staging.bytes = bytes.len() + bytes.len() / 8;
+                staging.at = must("pinned memory", result::malloc_host(staging.bytes, 0)).cast();
             }
             let pinned = std::slice::from_raw_parts_mut(staging.at.cast::<MaybeUninit<u8>>(), bytes.len());
             staging::fill(pinned, bytes, |start, piece| {

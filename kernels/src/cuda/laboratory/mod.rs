@@ -12,6 +12,7 @@
 mod attention;
 mod bottleneck;
 mod depthwise;
+mod frames;
 mod layer_norm;
 mod layers;
 mod losses;
@@ -97,6 +98,7 @@ pub fn cases() -> Vec<Case> {
         attention::cases(),
         bottleneck::cases(),
         depthwise::cases(),
+        frames::cases(),
         layer_norm::cases(),
         layers::cases(),
         losses::cases(),
@@ -275,6 +277,22 @@ impl<'a> Lab<'a> {
         let result = compare(&tensor.name, &values, want, tensor.store, allowed);
         let kernels = self.kernels.clone();
         self.checked.push(Checked { tensor: tensor.name.clone(), values, kernels, result });
+    }
+
+    /// Checks bytes against the oracle's, which must be the same.
+    fn expect_bytes(&mut self, name: &str, at: Pointer, want: &[u8]) {
+        if self.refused.is_some() {
+            return;
+        }
+        self.looked = true;
+        let got = self.bench.read(at, want.len());
+        let wrong = got.iter().zip(want).position(|(got, want)| got != want);
+        let result = match wrong {
+            Some(i) => Err(format!("{name}[{i}] = {}, the oracle says {}", got[i], want[i])),
+            None => Ok(Off { largest: 0.0, used: 0.0 }),
+        };
+        let (values, kernels) = (got.into_iter().map(f32::from).collect(), self.kernels.clone());
+        self.checked.push(Checked { tensor: name.to_owned(), values, kernels, result });
     }
 }
 

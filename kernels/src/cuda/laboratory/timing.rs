@@ -6,6 +6,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+use super::frames;
 use crate::{AdamW, Attention, Backend, Bottleneck, Bytes, Epilogue, FusedBottleneck, Gemm, Kind, Plane, Stem, Tensor};
 
 /// The agent's sizes.
@@ -83,6 +84,7 @@ struct Pool {
     moments: [Tensor; 2],
     rows: [Tensor; 4],
     pixels: Bytes,
+    packed: Bytes,
     actions: Bytes,
 }
 
@@ -104,6 +106,8 @@ pub fn works(backend: &mut dyn Backend, sizes: &Sizes) -> Vec<Work> {
     let channels = sizes.dims.iter().copied().max().unwrap_or(0);
     let columns = sizes.ffn.max(3 * sizes.width).max(8 * channels);
     let parameters = sizes.parameters.max(sizes.width * columns).max(8 * channels * channels);
+    // Codes whose groups have 2.8 bytes on average: 20 kB for a frame of 128x128, as human play has.
+    let packed = frames::packed(&mut Pcg64::seed_from_u64(7), frames, sizes.frame, |rng| rng.random_range(0..=4));
     let mut planned = |len, kind| backend.alloc(len, kind);
     let pool = Pool {
         activations: std::array::from_fn(|_| planned(widest, Kind::Activation)),
@@ -114,11 +118,13 @@ pub fn works(backend: &mut dyn Backend, sizes: &Sizes) -> Vec<Work> {
         moments: std::array::from_fn(|_| planned(parameters, Kind::Moment)),
         rows: std::array::from_fn(|_| planned(rows, Kind::Scratch)),
         pixels: backend.alloc_bytes(frames * sizes.frame * sizes.frame * 3),
+        packed: backend.alloc_bytes(packed.len()),
         actions: backend.alloc_bytes(frames * HEADS.len()),
     };
-    fill(backend, &pool);
+    fill(backend, &pool, &packed);
 
     let mut works = vec![];
+    unpack(&mut works, pool, frames, sizes.frame);
     stem(&mut works, pool, Stem { n: frames, size: sizes.frame, channels: sizes.dims[0] });
     for d in &planes {
         convolution(&mut works, pool, *d);
@@ -145,7 +151,7 @@ pub fn works(backend: &mut dyn Backend, sizes: &Sizes) -> Vec<Work> {
 }
 
 /// Uniform values in -1..1, the same few million again and again; second moments are positive.
-fn fill(backend: &mut dyn Backend, pool: &Pool) {
+fn fill(backend: &mut dyn Backend, pool: &Pool, packed: &[u8]) {
     const CHUNK: usize = 1 << 22;
     let mut values = uniform(CHUNK);
     let mut write = |tensor: Tensor, values: &[f32]| {
@@ -162,6 +168,7 @@ fn fill(backend: &mut dyn Backend, pool: &Pool) {
     write(pool.moments[1], &values);
     pool.rows.iter().for_each(|tensor| write(*tensor, &values));
     backend.upload_bytes(pool.pixels, &(0..pool.pixels.len()).map(|i| (i * 7 % 256) as u8).collect::<Vec<u8>>());
+    backend.upload_bytes(pool.packed, packed);
     backend.upload_bytes(pool.actions, &vec![1; pool.actions.len()]);
     backend.wait_uploads();
 }
@@ -174,6 +181,13 @@ pub fn uniform(len: usize) -> Vec<f32> {
 
 fn work(name: String, bytes: usize, flops: usize, run: impl Fn(&mut dyn Backend) + 'static) -> Work {
     Work { name, bytes: bytes as f64, flops: flops as f64, run: Box::new(run) }
+}
+
+fn unpack(works: &mut Vec<Work>, pool: Pool, n: usize, size: usize) {
+    let bytes = pool.packed.len() + pool.pixels.len();
+    works.push(work(format!("frames_decode {n}x{size}x{size}x3"), bytes, 0, move |backend| {
+        backend.frames_decode(pool.packed, pool.pixels, n, size);
+    }));
 }
 
 fn stem(works: &mut Vec<Work>, pool: Pool, d: Stem) {

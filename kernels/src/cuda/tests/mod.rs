@@ -80,6 +80,7 @@ operators! {
     what_surrounds_matrix_products: ["linear"];
     patches_pooling_and_positions: ["planes"];
     elementary_operators: ["elementary"];
+    packed_frames: ["frames"];
     policy_loss_forward_and_backward: ["policy_loss"];
     adamw_and_the_global_norm: ["adamw"];
     bradley_terry_forward_and_backward: ["bradley_terry"];

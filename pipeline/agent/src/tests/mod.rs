@@ -4,6 +4,7 @@ mod emulated;
 mod golden;
 mod gradients;
 mod learning;
+mod packed;
 mod ranks;
 mod resume;
 mod rollouts;
