@@ -46,6 +46,8 @@ pub struct Windows {
     frames: Frames,
     windows: Vec<Window>,
     role: Role,
+    /// Of the batch before.
+    packed: Vec<PackedFrames>,
 }
 
 impl Windows {
@@ -60,7 +62,7 @@ impl Windows {
         for (row, window) in windows.iter().enumerate() {
             check_window(window, &episodes).with_context(|| format!("row {row} of the windows"))?;
         }
-        Ok(Windows { frames: Frames::open(dataset, episodes, side, budget)?, windows, role })
+        Ok(Windows { frames: Frames::open(dataset, episodes, side, budget)?, windows, role, packed: Vec::new() })
     }
 
     /// The windows of a query's result, from its Parquet file. Windows without a single weighted step are left out.
@@ -148,8 +150,8 @@ impl WindowSource for Windows {
         self.frames.side
     }
 
-    fn pack(&mut self) -> bool {
-        self.frames.pack()
+    fn pack(&mut self, wanted: bool) -> bool {
+        self.frames.pack(wanted)
     }
 
     fn load(&mut self, indices: &[usize], out: &mut WindowBatch) -> Result<(), playhouse_agent::Error> {
@@ -159,14 +161,16 @@ impl WindowSource for Windows {
         let places = out.actions.par_chunks_exact_mut(CONTEXT * COMPONENTS);
         let places = places.zip(out.weights.par_chunks_exact_mut(CONTEXT)).zip(indices);
         if self.frames.packed() {
-            let packed: Result<Vec<PackedFrames>> = places
-                .map(|((actions, weights), &index)| {
-                    let mut packed = PackedFrames::default();
-                    self.fill(&self.windows[index], Sink::Packed(&mut packed), actions, weights)?;
-                    Ok(packed)
-                })
-                .collect();
-            PackedFrames::join(&packed.map_err(playhouse_agent::Error::outside)?, &mut out.frames);
+            // Their memory is used again, as the batch's is.
+            let mut packed = std::mem::take(&mut self.packed);
+            packed.resize_with(indices.len(), PackedFrames::default);
+            let filled = places.zip(packed.par_iter_mut()).try_for_each(|(((actions, weights), &index), packed)| {
+                packed.clear();
+                self.fill(&self.windows[index], Sink::Packed(packed), actions, weights)
+            });
+            filled.map_err(playhouse_agent::Error::outside)?;
+            PackedFrames::join(&packed, &mut out.frames);
+            self.packed = packed;
             return Ok(());
         }
         fit(&mut out.frames, indices.len() * window_bytes);

@@ -529,14 +529,15 @@ impl<D: Driver> FusedBottleneck for Cuda<D> {
         let (name, c) = ("bottleneck_forward", w.gain.len());
         let [x, skip, y] = self.half(name, [("x", x, rows * c), ("skip", skip, rows * c), ("y", y, rows * c)]);
         let w = self.bottleneck_weights(name, w);
-        self.run(bottleneck::forward(x, skip, w, y, rows, c));
+        self.run(bottleneck::forward(x, skip, w, y, rows, c, bottleneck::forward_blocks(rows, c)));
     }
     fn bottleneck_backward(&mut self, dy: Tensor, x: Tensor, w: &Bottleneck, dx: Tensor, g: &Bottleneck, rows: usize) {
         let (name, c) = ("bottleneck_backward", w.gain.len());
         let [dy, x, dx] = self.half(name, [("dy", dy, rows * c), ("x", x, rows * c), ("dx", dx, rows * c)]);
         let (w, g) = (self.bottleneck_weights(name, w), self.bottleneck_parameters(name, g));
-        let parts = self.scratch(bottleneck::parts(rows, c));
-        self.run(bottleneck::backward(dy, x, w, dx, g, parts, rows, c));
+        let blocks = bottleneck::backward_blocks(rows, c);
+        let parts = self.scratch(bottleneck::parts(c, blocks));
+        self.run(bottleneck::backward(dy, x, w, dx, g, parts, rows, c, blocks));
     }
 }
 

@@ -49,7 +49,8 @@ pub struct Parameters {
     pub scale: Pointer,
 }
 
-/// Steps of sixteen channels of whose weights a thread of the backward pass keeps its share in registers.
+/// Steps of sixteen channels of whose weights a thread of the backward pass keeps its share in registers. (This and `backward_rows` stand in
+/// the kernels, too; if they differ, what a block carves is not what it is given, and the emulated device says so.)
 const KEPT: usize = 3;
 
 fn instance(c: usize) -> &'static Instance {
@@ -62,23 +63,42 @@ pub fn fits(c: usize) -> bool {
     INSTANCES.iter().any(|i| i.channels == c)
 }
 
+/// Blocks for so many tiles, `most` at once: as few as need no more turns.
+fn blocks(tiles: usize, most: usize) -> usize {
+    tiles.div_ceil(tiles.div_ceil(most).max(1))
+}
+
 /// Bytes of arrays of so many elements each, carved one after another.
 fn carved(arrays: &[(usize, usize)]) -> u32 {
     arrays.iter().map(|(size, count)| (size * count).next_multiple_of(16) as u32).sum()
 }
 
-/// y[R,C] of x[R,C] and skip[R,C].
-pub fn forward(x: Pointer, skip: Pointer, w: Parameters, y: Pointer, rows: usize, c: usize) -> Vec<Launch> {
+/// Blocks of the forward pass.
+pub fn forward_blocks(rows: usize, c: usize) -> usize {
+    blocks(rows.div_ceil(FORWARD_ROWS), instance(c).forward_blocks)
+}
+
+/// y[R,C] of x[R,C] and skip[R,C], by so many blocks.
+pub fn forward(
+    x: Pointer,
+    skip: Pointer,
+    w: Parameters,
+    y: Pointer,
+    rows: usize,
+    c: usize,
+    blocks: usize,
+) -> Vec<Launch> {
     let (i, hidden) = (instance(c), 4 * c);
-    let blocks = rows.div_ceil(FORWARD_ROWS).min(i.forward_blocks);
     let Parameters { g, b, w1, b1, w2, b2, scale } = w;
     let launch = launch!(i.forward, [blocks, 1, 1], x, skip, g, b, w1, b1, w2, b2, scale, y, rows);
     let shared = carved(&[(2, c * (hidden + 8)), (2, hidden * (c + 8)), (4, c), (4, c), (4, hidden), (4, c), (4, c)]);
     vec![Launch { shared, ..launch }]
 }
 
-fn backward_blocks(rows: usize, i: &Instance) -> usize {
-    rows.div_ceil(i.backward_rows).min(i.backward_blocks)
+/// Blocks of the backward pass, and rows of its `parts`.
+pub fn backward_blocks(rows: usize, c: usize) -> usize {
+    let i = instance(c);
+    blocks(rows.div_ceil(i.backward_rows), i.backward_blocks)
 }
 
 /// Elements of a row of `parts`: both matrices, the hidden bias, and four vectors.
@@ -86,12 +106,12 @@ fn width(c: usize) -> usize {
     8 * c * c + 8 * c
 }
 
-/// Elements of `parts` for `backward`.
-pub fn parts(rows: usize, c: usize) -> usize {
-    backward_blocks(rows, instance(c)) * width(c)
+/// Elements of `parts` for `backward` by so many blocks.
+pub fn parts(c: usize, blocks: usize) -> usize {
+    blocks * width(c)
 }
 
-/// dx[R,C] = , and the gradients of all parameters += , from dy[R,C].
+/// dx[R,C] = , and the gradients of all parameters += , from dy[R,C], by so many blocks.
 #[expect(clippy::too_many_arguments, reason = "the operator's own")]
 pub fn backward(
     dy: Pointer,
@@ -102,9 +122,9 @@ pub fn backward(
     parts: Pointer,
     rows: usize,
     c: usize,
+    blocks: usize,
 ) -> Vec<Launch> {
     let (i, hidden) = (instance(c), 4 * c);
-    let blocks = backward_blocks(rows, i);
     let Parameters { g, b, w1, b1, w2, b2, scale } = w;
     let launch = launch!(i.backward, [blocks, 1, 1], dy, x, g, b, w1, b1, w2, b2, scale, dx, parts, rows);
     let tile = i.backward_rows * (c + 8);
@@ -122,4 +142,20 @@ pub fn backward(
     let Parameters { g, b, w1, b1, w2, b2, scale } = gradients;
     let add = launch!("bottleneck_add", [width(c) / 32, 1, 1], parts, w1, w2, b1, b2, scale, g, b, blocks, c);
     vec![Launch { shared, ..launch }, add]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_take_equal_turns() {
+        // The paper's first stage, 512 images at once: seven turns, whatever the number of blocks between these two.
+        assert_eq!(forward_blocks(512 * 32 * 32, 32), 586);
+        for (tiles, most) in [(1, 4), (4, 4), (5, 4), (9, 4), (4096, 660), (1025, 132)] {
+            let blocks = blocks(tiles, most);
+            assert!(blocks <= most && tiles.div_ceil(blocks) == tiles.div_ceil(most), "{tiles} of {most}: {blocks}");
+        }
+        assert_eq!(blocks(0, 4), 0);
+    }
 }

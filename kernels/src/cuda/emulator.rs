@@ -119,9 +119,10 @@ pub fn with_graphs(makes: bool) -> (Box<dyn Backend>, Arc<AtomicUsize>) {
     (Box::new(Cuda::new(emulated)), replayed)
 }
 
-/// The backend on an emulated device that fuses with products whatever it is asked to, and how many it has done so.
-pub fn fusing() -> (Box<dyn Backend>, Arc<AtomicUsize>) {
-    let done = Arc::<AtomicUsize>::default();
+/// The backend on an emulated device that fuses with products whatever it is asked to, and how many it has done so in forward and in
+/// backward passes.
+pub fn fusing() -> (Box<dyn Backend>, Arc<[AtomicUsize; 2]>) {
+    let done = Arc::<[AtomicUsize; 2]>::default();
     (Box::new(Cuda::new(Emulated::start(true, Some(Arc::clone(&done))))), done)
 }
 
@@ -157,8 +158,8 @@ struct Emulated {
     device: Device,
     buffers: usize,
     graphs: Graphs,
-    /// How many products it has done with what follows them; none if it does not.
-    fused: Option<Arc<AtomicUsize>>,
+    /// How many products it has done with what follows them, forward and backward; none if it does not.
+    fused: Option<Arc<[AtomicUsize; 2]>>,
     ranks: Ranks,
     /// Sums that have begun: where, and what lay there. They arrive as late as they may, and over whatever was written meanwhile.
     reducing: Vec<(Pointer, Vec<u8>)>,
@@ -171,7 +172,7 @@ struct Graphs {
 }
 
 impl Emulated {
-    fn start(makes: bool, fused: Option<Arc<AtomicUsize>>) -> Self {
+    fn start(makes: bool, fused: Option<Arc<[AtomicUsize; 2]>>) -> Self {
         let graphs = Graphs { makes, made: Vec::new(), replayed: Arc::default() };
         let (ranks, reducing) = (Ranks::default(), Vec::new());
         Emulated { device: Device::start(), buffers: 0, graphs, fused, ranks, reducing }
@@ -205,7 +206,9 @@ impl Driver for Emulated {
             Work::Launch(launch) => self.device.launch(launch, 0).unwrap_or_else(|error| panic!("{error}")),
             Work::Product(product, None) => self.device.multiply(product, None),
             Work::Product(product, Some(with)) => {
-                let count = self.fused.as_ref().unwrap_or_else(|| panic!("{with:?} is not fused here: {product:?}"));
+                let [forward, backward] =
+                    &**self.fused.as_ref().unwrap_or_else(|| panic!("{with:?} is not fused here: {product:?}"));
+                let count = if matches!(with, Fused::GeluBackward { .. }) { backward } else { forward };
                 count.fetch_add(1, Ordering::Relaxed);
                 self.device.multiply(product, Some(*with));
             }

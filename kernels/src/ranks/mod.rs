@@ -270,17 +270,22 @@ impl Links {
         frame::read(&mut self.streams[link]).map_err(|source| RanksError::Lost { rank, source })
     }
 
+    fn through(&self, rank: usize) -> RanksError {
+        RanksError::Apart(format!("rank {rank} is through with task {}, on which this one still works", self.task))
+    }
+
     /// What comes for the sum under way: so many bytes.
     fn part(&mut self, link: usize, rank: usize, length: usize) -> Result<Vec<u8>, RanksError> {
+        if self.next.is_some() {
+            return Err(self.through(rank));
+        }
         loop {
             let frame = self.receive(link, rank)?;
             match frame.content {
                 // No sum of this task comes any more; and whoever asks for the next task must get it.
                 Content::Task | Content::End => {
                     self.next = Some(frame);
-                    let task = self.task;
-                    let why = format!("rank {rank} is through with task {task}, on which this one still works");
-                    return Err(RanksError::Apart(why));
+                    return Err(self.through(rank));
                 }
                 _ if frame.task != self.task => {}
                 Content::Sum if frame.bytes.len() == length => return Ok(frame.bytes),

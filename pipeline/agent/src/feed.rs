@@ -73,12 +73,14 @@ impl<'a> Windows<'a> {
     pub fn new(source: &'a mut dyn WindowSource, config: &ModelConfig, what: &str) -> Result<Self> {
         check_frame_size(source.frame_size(), config)?;
         not_empty(source.is_empty(), what)?;
+        // Whoever had it before may have asked for packed frames.
+        source.pack(false);
         Ok(Self { source, config: config.clone(), scratch: WindowBatch::default(), packed: false })
     }
 
     /// Whether batches are packed from here on: the source can, and delivers the model's size.
     pub fn pack(&mut self) -> bool {
-        self.packed = self.source.frame_size() == self.config.frame_size && self.source.pack();
+        self.packed = self.source.frame_size() == self.config.frame_size && self.source.pack(true);
         self.packed
     }
 }

@@ -47,6 +47,18 @@ impl PackedFrames {
         }
     }
 
+    /// Forgets all frames, and keeps their memory for others.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.images.clear();
+    }
+
+    /// Gives back memory that no frame needs: of those that are kept.
+    pub fn shrink_to_fit(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.images.shrink_to_fit();
+    }
+
     /// How many frames there are.
     pub fn len(&self) -> usize {
         self.images.len()
@@ -58,8 +70,13 @@ impl PackedFrames {
     }
 
     /// Bytes of all images.
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Bytes of memory that they take.
+    pub fn held(&self) -> usize {
+        self.bytes.capacity() + self.images.capacity() * size_of::<Range<usize>>()
     }
 
     /// Replaces `out` by the frames of all parts, as a batch has them.

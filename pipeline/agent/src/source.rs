@@ -41,8 +41,8 @@ pub trait WindowSource: Send {
     }
 
     /// Asks for frames as they are stored, for a device that unpacks them itself, where they are stored as that takes them: in the codec
-    /// `fast` and at the size that is delivered. Whether batches are packed from here on.
-    fn pack(&mut self) -> bool {
+    /// `fast` and at the size that is delivered; or for pixels again. Whether batches are packed from here on.
+    fn pack(&mut self, _wanted: bool) -> bool {
         false
     }
 

@@ -73,7 +73,7 @@ impl Block {
     fn bytes(&self) -> usize {
         let frames = match &self.frames {
             Stored::Pixels(pixels) => pixels.len(),
-            Stored::Packed(packed) => packed.bytes(),
+            Stored::Packed(packed) => packed.held(),
         };
         self.actions.len() + frames
     }
@@ -134,14 +134,19 @@ impl Frames {
         Ok(Frames { origin, episodes, side, packed: false, cache })
     }
 
-    /// From here on frames are handed out as they are stored, if they are stored in the codec `fast` and not to be shrunk; whether it is so.
-    pub(super) fn pack(&mut self) -> bool {
-        self.packed = match &self.origin {
+    /// From here on frames are handed out as they are stored where that is wanted, they are stored in the codec `fast` and not to be
+    /// shrunk; whether it is so.
+    pub(super) fn pack(&mut self, wanted: bool) -> bool {
+        let can = match &self.origin {
             Origin::Stored(reader) => {
                 self.side == SIDE && reader.spec().frames.as_ref().is_some_and(|spec| spec.codec == Codec::Fast)
             }
             Origin::Arena { .. } => false,
         };
+        if self.packed == (wanted && can) {
+            return self.packed;
+        }
+        self.packed = !self.packed;
         let cache = self.cache.get_mut().unwrap_or_else(PoisonError::into_inner);
         cache.budget += cache.blocks.drain().map(|(_, block)| block.bytes()).sum::<usize>();
         self.packed
@@ -194,6 +199,8 @@ impl Frames {
         let frames = if self.packed {
             let mut packed = PackedFrames::default();
             self.read(episode_id, start, &mut Sink::Packed(&mut packed), &mut actions)?;
+            // The budget is for what is held.
+            packed.shrink_to_fit();
             Stored::Packed(packed)
         } else {
             let mut pixels = vec![0; count * self.frame_bytes()];
@@ -328,6 +335,11 @@ mod tests {
         batch
     }
 
+    fn frames_of(batch: &WindowBatch, window: usize) -> &[u8] {
+        let bytes = CONTEXT * SIDE * SIDE * 3;
+        &batch.frames[window * bytes..][..bytes]
+    }
+
     /// With nothing kept, and with everything.
     fn opened(dataset: &Path, side: usize) -> [Windows; 2] {
         [0, 1 << 30].map(|budget| Windows::open(dataset, windows(dataset), Role::Whole, side, budget).unwrap())
@@ -339,13 +351,19 @@ mod tests {
         let fast = recorded(dir.path(), "fast");
         for mut source in opened(&fast, SIDE) {
             let pixels = loaded(&mut source);
-            assert!(source.pack(), "frames are as a device takes them");
+            assert!(source.pack(true), "frames are as a device takes them");
             let packed = loaded(&mut source);
             assert!(packed.frames.len() < pixels.frames.len() * 2 / 3, "{} bytes", packed.frames.len());
             let frames = oracle::decode(&packed.frames, source.len() * CONTEXT, SIDE);
             assert!(WindowBatch { frames, ..packed.clone() } == pixels);
             // The second time, of blocks that are kept or not.
             assert!(loaded(&mut source) == packed);
+            // Fewer windows take the memory of more.
+            let mut one = WindowBatch::default();
+            source.load(&[1], &mut one).unwrap();
+            assert!(oracle::decode(&one.frames, CONTEXT, SIDE) == frames_of(&pixels, 1));
+            assert!(!source.pack(false));
+            assert!(loaded(&mut source) == pixels);
         }
     }
 
@@ -357,7 +375,7 @@ mod tests {
         for (dataset, side) in [(&fast, SIDE / 2), (&jpeg, SIDE), (&none, SIDE)] {
             for mut source in opened(dataset, side) {
                 let pixels = loaded(&mut source);
-                assert!(!source.pack(), "{} at {side}", dataset.display());
+                assert!(!source.pack(true), "{} at {side}", dataset.display());
                 assert!(loaded(&mut source) == pixels);
             }
         }
@@ -377,7 +395,7 @@ mod tests {
             cache.blocks.len()
         };
         assert_eq!(kept(&mut source), 3);
-        assert!(source.pack());
+        assert!(source.pack(true));
         assert!(kept(&mut source) > 3);
     }
 
@@ -398,7 +416,7 @@ mod tests {
             let pixels = error(&mut source);
             assert!(pixels.contains("frames/part-") && pixels.contains("episode 1, frame 9:"), "{pixels}");
             assert!(pixels.contains("its checksum is another"), "{pixels}");
-            assert!(source.pack());
+            assert!(source.pack(true));
             assert_eq!(error(&mut source), pixels);
         }
     }

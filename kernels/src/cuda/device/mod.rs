@@ -220,8 +220,12 @@ impl Gpu {
         let threads = must(name, unsafe { result::function::get_function_attribute(function, bound) });
         if shared > 0 {
             let carved = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: as above.
-            must(name, unsafe { result::function::set_function_attribute(function, carved, shared.cast_signed()) });
+            // As much shared memory as there is, so that as many blocks fit as its registers allow.
+            let share = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
+            for (attribute, value) in [(carved, shared.cast_signed()), (share, 100)] {
+                // SAFETY: as above.
+                must(name, unsafe { result::function::set_function_attribute(function, attribute, value) });
+            }
         }
         let kernel = (function, threads.unsigned_abs());
         self.kernels.insert(name, kernel);
@@ -403,6 +407,9 @@ impl Driver for Gpu {
     }
 
     fn upload(&mut self, to: Pointer, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.enter();
         self.staging.swap(0, 1);
         let staging = &mut self.staging[0];
@@ -413,8 +420,9 @@ impl Driver for Gpu {
                 if !staging.at.is_null() {
                     must("freeing pinned memory", result::free_host(staging.at.cast()));
                 }
-                // Some more than is asked for: packed frames have another length each time, and pinning takes long.
-                staging.bytes = bytes.len() + bytes.len() / 8;
+                // Where it was too small, some more than is asked for: packed frames have another length each time, and pinning
+                // takes long.
+                staging.bytes = bytes.len() + if staging.bytes == 0 { 0 } else { bytes.len() / 8 };
                 staging.at = must("pinned memory", result::malloc_host(staging.bytes, 0)).cast();
             }
             let pinned = std::slice::from_raw_parts_mut(staging.at.cast::<MaybeUninit<u8>>(), bytes.len());

@@ -251,6 +251,8 @@ impl Plan {
         match found {
             Ok(found) => Ok(Some(Plan { operation, right, left, out, algorithm: found.algo })),
             Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)) => Ok(None),
+            // What an epilogue never goes together with may be called invalid. A plain product that is invalid is our fault.
+            Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE)) if key.extra.is_some() => Ok(None),
             Err(error) => Err(error),
         }
     }

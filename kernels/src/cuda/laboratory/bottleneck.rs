@@ -2,14 +2,13 @@ use super::{Case, Lab, Tensor, case, sum, sums};
 use crate::cuda::{Store, Store::*, bottleneck};
 use crate::reference::bottleneck as oracle;
 
-/// Rows and channels: one row, what fills no tile, more than a tile of each pass, more than a block's turn.
-const SHAPES: [(usize, usize); 6] = [(1, 32), (70, 32), (200, 32), (1, 64), (33, 64), (150, 64)];
-
-/// Rows of more tiles than there are blocks, so that blocks take turns. Two of the larger kind are enough.
-const TURNS: (usize, usize) = (132 * 32 + 40, 64);
+/// Rows, channels and blocks: one row, what fills no tile, more than a tile of each pass; then so few blocks that they take turns, as they
+/// do at the agent's sizes, up to a last tile that only some of them have.
+const SHAPES: [(usize, usize, usize); 8] =
+    [(1, 32, 1), (70, 32, 2), (200, 32, 4), (700, 32, 2), (1, 64, 1), (33, 64, 2), (150, 64, 5), (500, 64, 3)];
 
 pub(super) fn cases() -> Vec<Case> {
-    SHAPES.into_iter().chain([TURNS]).map(|(rows, c)| one(rows, c)).collect()
+    SHAPES.into_iter().map(|(rows, c, blocks)| one(rows, c, blocks)).collect()
 }
 
 /// Every parameter on the device and in f64; matrices such that a layer's results are as large as what it is given.
@@ -37,19 +36,19 @@ fn at([g, b, w1, b1, w2, b2, scale]: &[Tensor; 7]) -> bottleneck::Parameters {
     bottleneck::Parameters { g: g.at, b: b.at, w1: w1.at, b1: b1.at, w2: w2.at, b2: b2.at, scale: scale.at }
 }
 
-fn one(rows: usize, c: usize) -> Case {
-    case(format!("bottleneck {rows}x{c}"), move |lab| {
+fn one(rows: usize, c: usize, blocks: usize) -> Case {
+    case(format!("bottleneck {rows}x{c}, {blocks} blocks"), move |lab| {
         let (w, w64) = parameters(lab, c, Bf16, "");
         let ((x, x64), (skip, skip64)) = (lab.input("x", rows * c, Bf16), lab.input("skip", rows * c, Bf16));
         let y = lab.output("y", rows * c, Bf16);
-        lab.run(&bottleneck::forward(x.at, skip.at, at(&w), y.at, rows, c));
+        lab.run(&bottleneck::forward(x.at, skip.at, at(&w), y.at, rows, c, blocks));
         // The normalised row and what comes after GELU.
         lab.expect(&y, &oracle::forward(&x64, &skip64, &w64), sums(4 * c).after(2.0));
 
         let (dy, dy64) = lab.input("dy", rows * c, Bf16);
         let (gradients, before) = parameters(lab, c, F32, "d");
-        let (dx, parts) = (lab.output("dx", rows * c, Bf16), lab.output("parts", bottleneck::parts(rows, c), F32));
-        lab.run(&bottleneck::backward(dy.at, x.at, at(&w), dx.at, at(&gradients), parts.at, rows, c));
+        let (dx, parts) = (lab.output("dx", rows * c, Bf16), lab.output("parts", bottleneck::parts(c, blocks), F32));
+        lab.run(&bottleneck::backward(dy.at, x.at, at(&w), dx.at, at(&gradients), parts.at, rows, c, blocks));
         let (want_dx, want) = oracle::backward(&dy64, &x64, &w64);
         // The normalised row, scale W2 and what comes before GELU.
         lab.expect(&dx, &want_dx, sums(4 * c).after(3.0));

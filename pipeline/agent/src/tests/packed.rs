@@ -11,7 +11,7 @@ use super::golden::hashes;
 use super::toys::small_config;
 use crate::compute::Compute;
 use crate::imitate::imitate_on;
-use crate::{Error, ModelConfig, PackedFrames, Report, Result, Training, WindowBatch, WindowSource};
+use crate::{Error, ModelConfig, PackedFrames, Report, Result, Training, WindowBatch, WindowSource, evaluate_loss};
 
 fn spec(side: usize) -> FrameSpec {
     FrameSpec { width: side as u16, height: side as u16, codec: Codec::Fast, resize: None }
@@ -118,9 +118,9 @@ impl WindowSource for Pictures {
     fn frame_size(&self) -> usize {
         self.config.frame_size
     }
-    fn pack(&mut self) -> bool {
-        self.asked += 1;
-        self.packed = self.packs;
+    fn pack(&mut self, wanted: bool) -> bool {
+        self.asked += usize::from(wanted);
+        self.packed = self.packs && wanted;
         self.packed
     }
     fn load(&mut self, indices: &[usize], out: &mut WindowBatch) -> Result<()> {
@@ -171,17 +171,20 @@ fn training_on_packed_frames_leaves_the_bits_of_training_on_pixels() {
             let (b, replayed) = emulator::with_graphs(true);
             let mut sources = ["train", "held out"].map(|name| Pictures::new(&config, name, packs));
             let (report, model) = run(b, &mut sources, &settings, dir.path());
-            let packed = sources.map(|source| source.packed);
-            (report.metrics, model, packed, replayed.load(Ordering::Relaxed))
+            let packed = sources.each_ref().map(|source| source.packed);
+            // Whoever reads a source after that gets what its device takes.
+            let held_out = evaluate_loss(&report.model, &mut sources[1], Compute::cpu(1), &mut ()).unwrap();
+            (report.metrics, model, held_out, packed, replayed.load(Ordering::Relaxed))
         };
-        let (metrics, model, packed, replayed) = train(true);
-        let (plain_metrics, plain_model, none, plain_replayed) = train(false);
+        let (metrics, model, held_out, packed, replayed) = train(true);
+        let (plain_metrics, plain_model, plain_held_out, none, plain_replayed) = train(false);
         // What is shifted, or encoded once, has to be pixels here.
         let wanted = [!settings.freeze_encoder && settings.shift == 0, !settings.freeze_encoder];
         assert_eq!((packed, none), (wanted, [false, false]));
         assert!(metrics.iter().filter(|row| row.name == "train/loss").count() == 5);
         assert_eq!(metrics, plain_metrics, "packed {packed:?}");
         assert!(model == plain_model, "packed {packed:?}");
+        assert_eq!(held_out, plain_held_out);
         // Steps come again as before: what differs between them is in memory.
         assert!(replayed == plain_replayed && replayed > 0, "{replayed} and {plain_replayed} graphs");
     }
