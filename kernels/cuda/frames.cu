@@ -19,7 +19,7 @@
 // No address depends on what the bytes say without being cut to the last word: an image that is not one gives pixels that mean
 // nothing.
 //
-// What bounds it: of 8,192 frames of 128x128, 165 MB are read and 403 MB written, 0.15 ms of an H200's memory. But four pixels
+// What bounds it: of 8,192 frames of 128x128, 165 MB are read and 403 MB written, 0.13 ms of an H200's memory. But four pixels
 // take about 160 instructions, nearly all on integers, which are 0.2 ms at one a cycle and twice that at the rate of integers;
 // and a load of a warp looks up eight lines of the first cache, 0.3 ms for all. So the instructions bound it, and about half a
 // millisecond is to be expected. Nothing of this has been measured.
