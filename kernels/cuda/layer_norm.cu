@@ -5,6 +5,10 @@
 //
 // x, y, dy, dx: bf16. g, b, mean, rstd and the gradients of g and b: fp32.
 //
+// With the `width` of the pictures whose pixels the rows are, y and dy are 2x2 patches: what the product between two stages of the
+// encoder reads and gives back, so that the norm in x's order is never in memory. With 0 their rows lie as those of x. A row is in one
+// piece either way: loads and stores stay as wide.
+//
 // A row belongs to LANES neighbouring lanes, each of which keeps CHUNKS x 8 columns in registers: one read and one write of
 // memory, and narrow rows (the encoder's 32 to 256 channels) still fill a warp. The variance is that of x - mean, from
 // registers: no cancellation. Rows that fit no instance (C not a multiple of 8, or above 1,024) take a warp each and are read
@@ -25,8 +29,18 @@ struct Row {
     INLINE static int column(int chunk) { return (chunk * LANES + lane()) * 8; }
 };
 
+// Where this row of x[N,H,W,C] lies in y[N,H/2,W/2,4C] (order ky,kx,c), counted in rows of C. H is even: lines of all pictures go in pairs.
+INLINE int placed(int row, int width) {
+    if (width == 0) {
+        return row;
+    }
+    const int line = row / width, column = row % width;
+    return (line / 2 * (width / 2) + column / 2) * 4 + line % 2 * 2 + column % 2;
+}
+
 template <int LANES, int CHUNKS>
-INLINE void forward(const bf16* x, const float* g, const float* b, bf16* y, float* mean, float* rstd, int rows, int cols) {
+INLINE void forward(const bf16* x, const float* g, const float* b, bf16* y, float* mean, float* rstd, int rows, int cols,
+                    int width) {
     using Own = Row<LANES, CHUNKS>;
     const int row = block() * (THREADS / LANES) + thread() / LANES;
     const bool valid = row < rows;
@@ -60,6 +74,7 @@ INLINE void forward(const bf16* x, const float* g, const float* b, bf16* y, floa
         mean[row] = m;
         rstd[row] = r;
     }
+    const int to = placed(row, width);
 #pragma unroll
     for (int i = 0; i < CHUNKS; ++i) {
         const int column = Own::column(i);
@@ -71,7 +86,7 @@ INLINE void forward(const bf16* x, const float* g, const float* b, bf16* y, floa
             for (int k = 0; k < 8; ++k) {
                 v[i][k] = (v[i][k] - m) * r * gain[k] + shift[k];
             }
-            store8(y + at + column, v[i]);
+            store8(y + static_cast<size_t>(to) * cols + column, v[i]);
         }
     }
 }
@@ -101,7 +116,7 @@ INLINE void add_groups(const float (&own)[CHUNKS][8], float* shared, float* part
 
 template <int LANES, int CHUNKS>
 INLINE void backward(const bf16* dy, const bf16* x, const float* g, const float* mean, const float* rstd, bf16* dx, float* parts,
-                     int rows, int cols, int accumulate) {
+                     int rows, int cols, int width, int accumulate) {
     using Own = Row<LANES, CHUNKS>;
     constexpr int ROWS = THREADS / LANES;
     SHARED(float, shared, THREADS * CHUNKS * 8);
@@ -109,7 +124,7 @@ INLINE void backward(const bf16* dy, const bf16* x, const float* g, const float*
     for (int first_row = block() * ROWS; first_row < rows; first_row += static_cast<int>(gridDim.x) * ROWS) {
         const int row = first_row + thread() / LANES;
         const bool valid = row < rows;
-        const size_t at = static_cast<size_t>(row) * cols;
+        const size_t at = static_cast<size_t>(row) * cols, from = static_cast<size_t>(placed(row, width)) * cols;
         const float m = valid ? mean[row] : 0, r = valid ? rstd[row] : 0;
         uint4 raw_x[CHUNKS], raw_dy[CHUNKS];
         float sum = 0, sum_xh = 0;
@@ -118,7 +133,7 @@ INLINE void backward(const bf16* dy, const bf16* x, const float* g, const float*
             const int column = Own::column(i);
             const bool inside = valid && column < cols;
             raw_x[i] = inside ? load16(x + at + column) : make_uint4(0, 0, 0, 0);
-            raw_dy[i] = inside ? load16(dy + at + column) : make_uint4(0, 0, 0, 0);
+            raw_dy[i] = inside ? load16(dy + from + column) : make_uint4(0, 0, 0, 0);
             float v[8], d[8], gain[8] = {};
             unpack8(raw_x[i], v);
             unpack8(raw_dy[i], d);
@@ -162,14 +177,14 @@ INLINE void backward(const bf16* dy, const bf16* x, const float* g, const float*
 
 #define INSTANCE(name, lanes, chunks)                                                                                        \
     KERNEL(layer_norm_forward_##name, THREADS)                                                                               \
-    (const bf16* x, const float* g, const float* b, bf16* y, float* mean, float* rstd, int rows, int cols) {                 \
-        forward<lanes, chunks>(x, g, b, y, mean, rstd, rows, cols);                                                          \
+    (const bf16* x, const float* g, const float* b, bf16* y, float* mean, float* rstd, int rows, int cols, int width) {      \
+        forward<lanes, chunks>(x, g, b, y, mean, rstd, rows, cols, width);                                                   \
     }                                                                                                                        \
     REGISTER(layer_norm_forward_##name)                                                                                      \
     KERNEL(layer_norm_backward_##name, THREADS)                                                                              \
-    (const bf16* dy, const bf16* x, const float* g, const float* mean, const float* rstd, bf16* dx, float* parts, int rows, \
-     int cols, int accumulate) {                                                                                             \
-        backward<lanes, chunks>(dy, x, g, mean, rstd, dx, parts, rows, cols, accumulate);                                    \
+    (const bf16* dy, const bf16* x, const float* g, const float* mean, const float* rstd, bf16* dx, float* parts, int rows,  \
+     int cols, int width, int accumulate) {                                                                                  \
+        backward<lanes, chunks>(dy, x, g, mean, rstd, dx, parts, rows, cols, width, accumulate);                             \
     }                                                                                                                        \
     REGISTER(layer_norm_backward_##name)
 // By the largest number of columns.
@@ -182,7 +197,7 @@ INSTANCE(1024, 32, 4)
 
 // Any number of columns: a warp a row.
 KERNEL(layer_norm_forward_any, THREADS)
-(const bf16* x, const float* g, const float* b, bf16* y, float* mean, float* rstd, int rows, int cols) {
+(const bf16* x, const float* g, const float* b, bf16* y, float* mean, float* rstd, int rows, int cols, int width) {
     const int row = block() * (THREADS / 32) + warp();
     if (row >= rows) {
         return;
@@ -203,8 +218,9 @@ KERNEL(layer_norm_forward_any, THREADS)
         mean[row] = m;
         rstd[row] = r;
     }
+    const size_t to = static_cast<size_t>(placed(row, width)) * cols;
     for (int c = lane(); c < cols; c += 32) {
-        y[at + c] = to_bf16((to_float(x[at + c]) - m) * r * g[c] + b[c]);
+        y[to + c] = to_bf16((to_float(x[at + c]) - m) * r * g[c] + b[c]);
     }
 }
 REGISTER(layer_norm_forward_any)
@@ -212,16 +228,16 @@ REGISTER(layer_norm_forward_any)
 // dx alone.
 KERNEL(layer_norm_backward_any, THREADS)
 (const bf16* dy, const bf16* x, const float* g, const float* mean, const float* rstd, bf16* dx, int rows, int cols,
- int accumulate) {
+ int width, int accumulate) {
     const int row = block() * (THREADS / 32) + warp();
     if (row >= rows) {
         return;
     }
-    const size_t at = static_cast<size_t>(row) * cols;
+    const size_t at = static_cast<size_t>(row) * cols, from = static_cast<size_t>(placed(row, width)) * cols;
     const float m = mean[row], r = rstd[row];
     float sum = 0, sum_xh = 0;
     for (int c = lane(); c < cols; c += 32) {
-        const float d = to_float(dy[at + c]) * g[c];
+        const float d = to_float(dy[from + c]) * g[c];
         sum += d;
         sum_xh += d * (to_float(x[at + c]) - m) * r;
     }
@@ -229,23 +245,22 @@ KERNEL(layer_norm_backward_any, THREADS)
     for (int c = lane(); c < cols; c += 32) {
         const float xh = (to_float(x[at + c]) - m) * r;
         const float old = accumulate ? to_float(dx[at + c]) : 0;
-        dx[at + c] = to_bf16(old + r * (to_float(dy[at + c]) * g[c] - mean_g - xh * mean_gx));
+        dx[at + c] = to_bf16(old + r * (to_float(dy[from + c]) * g[c] - mean_g - xh * mean_gx));
     }
 }
 REGISTER(layer_norm_backward_any)
 
 // parts[gridDim.y, 2 C]: a thread a column, over every gridDim.y-th row.
 KERNEL(layer_norm_backward_any_parameters, THREADS)
-(const bf16* dy, const bf16* x, const float* mean, const float* rstd, float* parts, int rows, int cols) {
+(const bf16* dy, const bf16* x, const float* mean, const float* rstd, float* parts, int rows, int cols, int width) {
     const int c = block() * THREADS + thread();
     if (c >= cols) {
         return;
     }
     float dg = 0, db = 0;
     for (int row = static_cast<int>(blockIdx.y); row < rows; row += static_cast<int>(gridDim.y)) {
-        const size_t at = static_cast<size_t>(row) * cols + c;
-        const float d = to_float(dy[at]);
-        dg += d * (to_float(x[at]) - mean[row]) * rstd[row];
+        const float d = to_float(dy[static_cast<size_t>(placed(row, width)) * cols + c]);
+        dg += d * (to_float(x[static_cast<size_t>(row) * cols + c]) - mean[row]) * rstd[row];
         db += d;
     }
     float* part = parts + static_cast<size_t>(blockIdx.y) * 2 * cols;

@@ -1,38 +1,14 @@
-// Data movement between layers: 2x2 patches, the mean over pixels, learned positions.
+// Between layers: the mean over pixels, learned positions.
 //
-//   patches2    x[N,H,W,C] -> y[N,H/2,W/2,4C], order ky,kx,c; backward the other way
 //   mean_pool   x[N,P,C] -> y[N,C], the mean over P; backward dx = dy / P
 //   position    x[B,T,C] += pos[T,C]; backward dpos += sum over B of dx
 //
 // Activations: bf16. pos, dpos: fp32. A thread is an element of the output. Offsets of elements fit in 31 bits (the launcher checks).
 //
-// Precision: patches2 copies bits; sums are fp32, taken in order; results are rounded once.
+// Precision: sums are fp32, taken in order; results are rounded once.
 #include "device.cuh"
 
 constexpr int THREADS = 256;
-
-// The element of x[N,H,W,C] that element i of y[N,H/2,W/2,4C] is.
-INLINE int patch_source(int i, int h, int w, int c) {
-    const int channel = i % c, kx = i / c % 2, ky = i / (2 * c) % 2, pixel = i / (4 * c);
-    const int x = pixel % (w / 2), y = pixel / (w / 2) % (h / 2), n = pixel / (w / 2) / (h / 2);
-    return ((n * h + 2 * y + ky) * w + 2 * x + kx) * c + channel;
-}
-
-KERNEL(patches2_forward, THREADS)(const bf16* x, bf16* y, int n, int h, int w, int c) {
-    const int i = block() * THREADS + thread();
-    if (i < n) {
-        y[i] = x[patch_source(i, h, w, c)];
-    }
-}
-REGISTER(patches2_forward)
-
-KERNEL(patches2_backward, THREADS)(const bf16* dy, bf16* dx, int n, int h, int w, int c) {
-    const int i = block() * THREADS + thread();
-    if (i < n) {
-        dx[patch_source(i, h, w, c)] = dy[i];
-    }
-}
-REGISTER(patches2_backward)
 
 KERNEL(mean_pool_forward, THREADS)(const bf16* x, bf16* y, int n, int p, int c) {
     const int i = block() * THREADS + thread();

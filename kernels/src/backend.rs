@@ -45,6 +45,17 @@ pub struct Plane {
 }
 
 impl Plane {
+    /// Pixels of all images: N * H * W.
+    pub fn rows(self) -> usize {
+        self.n * self.h * self.w
+    }
+
+    /// Panics unless 2x2 patches fill an image.
+    #[track_caller]
+    pub(crate) fn check_even(self, operator: &str) {
+        assert!(self.h.is_multiple_of(2) && self.w.is_multiple_of(2), "{operator}: {}x{} is not even", self.h, self.w);
+    }
+
     /// Elements of the tensor.
     pub fn elements(self) -> usize {
         self.n * self.h * self.w * self.c
@@ -230,10 +241,31 @@ pub trait Backend: Send {
         d: Plane,
         accumulate: bool,
     );
-    /// x[N,H,W,C] -> y[N,H/2,W/2,4C], order ky,kx,c; H and W even. With a linear layer: the 2x2/2 convolution.
-    fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane);
-    /// dx[N,H,W,C] = , from dy[N,H/2,W/2,4C]; `d` is the plane of x.
-    fn patches2_backward(&mut self, dy: Tensor, dx: Tensor, d: Plane);
+    /// The layer norm (see `layer_norm_forward`) over the channels of x[N,H,W,C], as 2x2 patches: y[N,H/2,W/2,4C], order ky,kx,c; H and W
+    /// even. mean[N*H*W] and rstd[N*H*W] are kept, in x's order. With a linear layer: the 2x2/2 convolution of the norm.
+    fn norm_patches2_forward(
+        &mut self,
+        x: Tensor,
+        g: Tensor,
+        b: Tensor,
+        y: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        d: Plane,
+    );
+    /// dg[C] += , db[C] += ; dx[N,H,W,C] = , from dy[N,H/2,W/2,4C]; `d` is the plane of x.
+    fn norm_patches2_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        g: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        dx: Tensor,
+        dg: Tensor,
+        db: Tensor,
+        d: Plane,
+    );
     /// x[N,P,C] -> y[N,C], the mean over P.
     fn mean_pool_forward(&mut self, x: Tensor, y: Tensor, n: usize, p: usize, c: usize);
     /// dx[N,P,C] = , from dy[N,C].

@@ -60,10 +60,19 @@ def depthwise_backward(frames, h, w, c):
     return run, (images(frames, h, w, c), images(frames, h, w, c), uniform(c, 1, 7, 7))
 
 
-def patches2_forward(frames, h, w, c):
-    def run(x):
-        return x.view(frames, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5).contiguous()
-    return run, (uniform(frames, h, w, c),)
+def norm_patches2(x, g, b):
+    n, h, w, c = x.shape
+    return F.layer_norm(x, (c,), g, b).view(n, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5).contiguous()
+
+
+def norm_patches2_forward(frames, h, w, c):
+    return norm_patches2, (uniform(frames, h, w, c), uniform(c), uniform(c))
+
+
+def norm_patches2_backward(frames, h, w, c, compiled=lambda run: run):
+    inputs = [x.requires_grad_() for x in (uniform(frames, h, w, c), uniform(c), uniform(c))]
+    y = compiled(norm_patches2)(*inputs)
+    return (lambda dy: torch.autograd.grad(y, inputs, dy, retain_graph=True)), (uniform(*y.shape),)
 
 
 def layer_norm_forward(_, rows, cols):
@@ -183,7 +192,7 @@ def adamw(_, n):
 # What cannot be compiled as it stands: the optimiser's step and a backward pass through a graph that is kept.
 EAGER = {"adamw", "attention_backward", "policy_loss"}
 # And a backward pass that is what the compiler made of the forward pass.
-THROUGH = {"bottleneck_backward"}
+THROUGH = {"bottleneck_backward", "norm_patches2_backward"}
 
 
 # ---- the clock ----------------------------------------------------------------------------------------------------------

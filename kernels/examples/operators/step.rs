@@ -46,8 +46,8 @@ struct Mlp {
 
 struct Stage {
     d: Plane,
-    /// Norm, patches, product: absent in the first stage.
-    down: Option<(Norm, Tensor, Tensor, Linear)>,
+    /// Norm as patches, product: absent in the first stage.
+    down: Option<(Norm, Linear)>,
     taps: Param,
     bias: Param,
     x: Tensor,
@@ -148,13 +148,9 @@ impl Plan {
         }
     }
     fn stage(&mut self, before: Option<Plane>, d: Plane) -> Stage {
-        let (rows, len) = (d.n * d.h * d.w, d.elements());
+        let (rows, len) = (d.rows(), d.elements());
         Stage {
-            down: before.map(|p| {
-                let wide = p.elements();
-                let norm = self.norm(p.n * p.h * p.w, p.c);
-                (norm, self.tensor(wide), self.tensor(wide), self.linear(rows, 4 * p.c, d.c))
-            }),
+            down: before.map(|p| (self.norm(p.rows(), p.c), self.linear(rows, 4 * p.c, d.c))),
             taps: self.param(49 * d.c, 0.0),
             bias: self.param(d.c, 0.0),
             x: self.tensor(len),
@@ -306,10 +302,9 @@ impl Step {
         norm(cpu, &self.stem_norm, self.stem_out);
         let mut x = self.stem_norm.y;
         for (i, s) in self.stages.iter().enumerate() {
-            if let Some((n, patches, _, l)) = &s.down {
-                norm(cpu, n, x);
-                cpu.patches2_forward(n.y, *patches, self.stages[i - 1].d);
-                linear(cpu, l, *patches, s.x, Epilogue::None);
+            if let Some((n, l)) = &s.down {
+                cpu.norm_patches2_forward(x, n.g.0, n.b.0, n.y, n.mean, n.rstd, self.stages[i - 1].d);
+                linear(cpu, l, n.y, s.x, Epilogue::None);
             } else {
                 cpu.copy(x, s.x);
             }
@@ -364,11 +359,10 @@ impl Step {
             mlp_back(cpu, &s.mlp, s.dscaled, s.norm.y, s.norm.dy);
             norm_back(cpu, &s.norm, s.conv, s.dconv, false);
             cpu.depthwise_backward(s.dconv, s.x, s.taps.0, s.dx, s.taps.1, s.bias.1, s.d, true);
-            if let Some((n, patches, dpatches, l)) = &s.down {
-                let above = &self.stages[i - 1];
-                linear_back(cpu, l, s.dx, *patches, *dpatches);
-                cpu.patches2_backward(*dpatches, n.dy, above.d);
-                norm_back(cpu, n, above.x, above.dx, false);
+            if let Some((n, l)) = &s.down {
+                let Stage { d, x, dx, .. } = self.stages[i - 1];
+                linear_back(cpu, l, s.dx, n.y, n.dy);
+                cpu.norm_patches2_backward(n.dy, x, n.g.0, n.mean, n.rstd, dx, n.g.1, n.b.1, d);
             }
         }
         cpu.copy(self.stages[0].dx, self.stem_norm.dy);

@@ -23,7 +23,6 @@ mod layer_scale;
 mod linear;
 mod mean_pool;
 mod memory;
-mod patches2;
 mod policy_loss;
 mod pool;
 mod position;
@@ -187,11 +186,35 @@ impl Backend for Cpu {
     ) {
         depthwise::backward(self, dy, x, w, dx, dw, db, d, accumulate);
     }
-    fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane) {
-        patches2::forward(self, x, y, d);
+    fn norm_patches2_forward(
+        &mut self,
+        x: Tensor,
+        g: Tensor,
+        b: Tensor,
+        y: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        d: Plane,
+    ) {
+        let name = "norm_patches2_forward";
+        d.check_even(name);
+        layer_norm::forward(self, name, x, g, b, y, mean, rstd, d.rows(), d.c, d.w);
     }
-    fn patches2_backward(&mut self, dy: Tensor, dx: Tensor, d: Plane) {
-        patches2::backward(self, dy, dx, d);
+    fn norm_patches2_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        g: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        dx: Tensor,
+        dg: Tensor,
+        db: Tensor,
+        d: Plane,
+    ) {
+        let name = "norm_patches2_backward";
+        d.check_even(name);
+        layer_norm::backward(self, name, dy, x, g, mean, rstd, dx, dg, db, d.rows(), d.c, d.w, false);
     }
     fn mean_pool_forward(&mut self, x: Tensor, y: Tensor, n: usize, p: usize, c: usize) {
         mean_pool::forward(self, x, y, n, p, c);
@@ -239,7 +262,7 @@ impl Backend for Cpu {
         rows: usize,
         cols: usize,
     ) {
-        layer_norm::forward(self, x, g, b, y, mean, rstd, rows, cols);
+        layer_norm::forward(self, "layer_norm_forward", x, g, b, y, mean, rstd, rows, cols, 0);
     }
     fn layer_norm_backward(
         &mut self,
@@ -255,7 +278,8 @@ impl Backend for Cpu {
         cols: usize,
         accumulate: bool,
     ) {
-        layer_norm::backward(self, dy, x, g, mean, rstd, dx, dg, db, rows, cols, accumulate);
+        let name = "layer_norm_backward";
+        layer_norm::backward(self, name, dy, x, g, mean, rstd, dx, dg, db, rows, cols, 0, accumulate);
     }
 
     fn bottleneck(&mut self, _: usize) -> Option<&mut dyn FusedBottleneck> {

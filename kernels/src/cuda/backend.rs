@@ -250,13 +250,35 @@ impl<D: Driver> Backend for Cuda<D> {
         let parts = self.scratch(depthwise::parts(d));
         self.run(depthwise::backward(dy, x, w, dx, dw, db, parts, d, accumulate));
     }
-    fn patches2_forward(&mut self, x: Tensor, y: Tensor, d: Plane) {
-        let [x, y] = self.half("patches2_forward", [("x", x, d.elements()), ("y", y, d.elements())]);
-        self.run(planes::patches2_forward(x, y, d));
+    fn norm_patches2_forward(
+        &mut self,
+        x: Tensor,
+        g: Tensor,
+        b: Tensor,
+        y: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        d: Plane,
+    ) {
+        let name = "norm_patches2_forward";
+        d.check_even(name);
+        self.norm_forward(name, x, g, b, y, mean, rstd, d.rows(), d.c, d.w);
     }
-    fn patches2_backward(&mut self, dy: Tensor, dx: Tensor, d: Plane) {
-        let [dy, dx] = self.half("patches2_backward", [("dy", dy, d.elements()), ("dx", dx, d.elements())]);
-        self.run(planes::patches2_backward(dy, dx, d));
+    fn norm_patches2_backward(
+        &mut self,
+        dy: Tensor,
+        x: Tensor,
+        g: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        dx: Tensor,
+        dg: Tensor,
+        db: Tensor,
+        d: Plane,
+    ) {
+        let name = "norm_patches2_backward";
+        d.check_even(name);
+        self.norm_backward(name, dy, x, g, mean, rstd, dx, dg, db, d.rows(), d.c, d.w, false);
     }
     fn mean_pool_forward(&mut self, x: Tensor, y: Tensor, n: usize, p: usize, c: usize) {
         let [x, y] = self.half("mean_pool_forward", [("x", x, n * p * c), ("y", y, n * c)]);
@@ -389,11 +411,7 @@ impl<D: Driver> Backend for Cuda<D> {
         rows: usize,
         cols: usize,
     ) {
-        let (name, len) = ("layer_norm_forward", rows * cols);
-        let [x, y] = self.half(name, [("x", x, len), ("y", y, len)]);
-        let vectors = [("g", g, cols), ("b", b, cols), ("mean", mean, rows), ("rstd", rstd, rows)];
-        let [g, b, mean, rstd] = self.exact(name, vectors);
-        self.run(layer_norm::forward(x, g, b, y, mean, rstd, rows, cols));
+        self.norm_forward("layer_norm_forward", x, g, b, y, mean, rstd, rows, cols, 0);
     }
     fn layer_norm_backward(
         &mut self,
@@ -409,12 +427,7 @@ impl<D: Driver> Backend for Cuda<D> {
         cols: usize,
         accumulate: bool,
     ) {
-        let (name, len) = ("layer_norm_backward", rows * cols);
-        let [dy, x, dx] = self.half(name, [("dy", dy, len), ("x", x, len), ("dx", dx, len)]);
-        let vectors = [("g", g, cols), ("mean", mean, rows), ("rstd", rstd, rows), ("dg", dg, cols), ("db", db, cols)];
-        let [g, mean, rstd, dg, db] = self.exact(name, vectors);
-        let parts = self.scratch(layer_norm::parts(rows, cols));
-        self.run(layer_norm::backward(dy, x, g, mean, rstd, dx, dg, db, parts, rows, cols, accumulate));
+        self.norm_backward("layer_norm_backward", dy, x, g, mean, rstd, dx, dg, db, rows, cols, 0, accumulate);
     }
 
     fn bottleneck(&mut self, channels: usize) -> Option<&mut dyn FusedBottleneck> {
@@ -538,6 +551,53 @@ impl<D: Driver> FusedBottleneck for Cuda<D> {
         let blocks = bottleneck::backward_blocks(rows, c);
         let parts = self.scratch(bottleneck::parts(c, blocks));
         self.run(bottleneck::backward(dy, x, w, dx, g, parts, rows, c, blocks));
+    }
+}
+
+/// Layer norms, which differ in where rows of y and dy lie.
+#[expect(clippy::too_many_arguments, reason = "the operators' own")]
+impl<D: Driver> Cuda<D> {
+    fn norm_forward(
+        &mut self,
+        name: &str,
+        x: Tensor,
+        g: Tensor,
+        b: Tensor,
+        y: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        rows: usize,
+        cols: usize,
+        width: usize,
+    ) {
+        let len = rows * cols;
+        let [x, y] = self.half(name, [("x", x, len), ("y", y, len)]);
+        let vectors = [("g", g, cols), ("b", b, cols), ("mean", mean, rows), ("rstd", rstd, rows)];
+        let [g, b, mean, rstd] = self.exact(name, vectors);
+        self.run(layer_norm::forward(x, g, b, y, mean, rstd, rows, cols, width));
+    }
+    fn norm_backward(
+        &mut self,
+        name: &str,
+        dy: Tensor,
+        x: Tensor,
+        g: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        dx: Tensor,
+        dg: Tensor,
+        db: Tensor,
+        rows: usize,
+        cols: usize,
+        width: usize,
+        accumulate: bool,
+    ) {
+        let len = rows * cols;
+        let [dy, x, dx] = self.half(name, [("dy", dy, len), ("x", x, len), ("dx", dx, len)]);
+        let vectors = [("g", g, cols), ("mean", mean, rows), ("rstd", rstd, rows), ("dg", dg, cols), ("db", db, cols)];
+        let [g, mean, rstd, dg, db] = self.exact(name, vectors);
+        let parts = self.scratch(layer_norm::parts(rows, cols));
+        self.run(layer_norm::backward(dy, x, g, mean, rstd, dx, dg, db, parts, rows, cols, width, accumulate));
     }
 }
 

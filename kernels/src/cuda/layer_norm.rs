@@ -21,7 +21,8 @@ fn instance(cols: usize) -> Option<&'static (usize, &'static str, &'static str, 
     INSTANCES.iter().find(|(most, ..)| cols.is_multiple_of(8) && cols <= *most)
 }
 
-/// y, mean, rstd of x[rows,cols].
+/// y, mean, rstd of x[rows,cols]. With a `width`, rows are the pixels of pictures so wide, and y is 2x2 patches of them; with 0 it is
+/// in x's order.
 #[expect(clippy::too_many_arguments, reason = "the operator's own")]
 pub fn forward(
     x: Pointer,
@@ -32,11 +33,12 @@ pub fn forward(
     rstd: Pointer,
     rows: usize,
     cols: usize,
+    width: usize,
 ) -> Vec<Launch> {
     let (kernel, lanes) =
         instance(cols).map_or(("layer_norm_forward_any", 32), |(_, forward, _, lanes)| (*forward, *lanes));
     let grid = rows.div_ceil(THREADS / lanes);
-    vec![launch!(kernel, [grid, 1, 1], x, g, b, y, mean, rstd, rows, cols)]
+    vec![launch!(kernel, [grid, 1, 1], x, g, b, y, mean, rstd, rows, cols, width)]
 }
 
 fn backward_blocks(rows: usize, cols: usize) -> usize {
@@ -49,7 +51,7 @@ pub fn parts(rows: usize, cols: usize) -> usize {
     backward_blocks(rows, cols) * 2 * cols
 }
 
-/// dx = (or += where `accumulate`), dg += , db += .
+/// dx = (or += where `accumulate`), dg += , db += . dy is as `forward` with this `width` lays y out.
 #[expect(clippy::too_many_arguments, reason = "the operator's own")]
 pub fn backward(
     dy: Pointer,
@@ -63,12 +65,13 @@ pub fn backward(
     parts: Pointer,
     rows: usize,
     cols: usize,
+    width: usize,
     accumulate: bool,
 ) -> Vec<Launch> {
     let blocks = backward_blocks(rows, cols);
     let mut launches = match instance(cols) {
         Some((_, _, kernel, _)) => {
-            vec![launch!(kernel, [blocks, 1, 1], dy, x, g, mean, rstd, dx, parts, rows, cols, accumulate)]
+            vec![launch!(kernel, [blocks, 1, 1], dy, x, g, mean, rstd, dx, parts, rows, cols, width, accumulate)]
         }
         None => vec![
             launch!(
@@ -80,7 +83,8 @@ pub fn backward(
                 rstd,
                 parts,
                 rows,
-                cols
+                cols,
+                width
             ),
             launch!(
                 "layer_norm_backward_any",
@@ -93,6 +97,7 @@ pub fn backward(
                 dx,
                 rows,
                 cols,
+                width,
                 accumulate
             ),
         ],

@@ -1,24 +1,11 @@
-//! Launches of `cuda/planes.cu`: 2x2 patches, mean over pixels, positions.
+//! Launches of `cuda/planes.cu`: mean over pixels, positions.
 
 use super::{Launch, Pointer, launch};
-use crate::Plane;
 
 const THREADS: usize = 256;
 
 fn grid(elements: usize) -> usize {
     elements.div_ceil(THREADS)
-}
-
-/// y[N,H/2,W/2,4C] of x[N,H,W,C].
-pub fn patches2_forward(x: Pointer, y: Pointer, d: Plane) -> Vec<Launch> {
-    let n = d.elements();
-    vec![launch!("patches2_forward", [grid(n), 1, 1], x, y, n, d.h, d.w, d.c)]
-}
-
-/// dx[N,H,W,C] of dy[N,H/2,W/2,4C].
-pub fn patches2_backward(dy: Pointer, dx: Pointer, d: Plane) -> Vec<Launch> {
-    let n = d.elements();
-    vec![launch!("patches2_backward", [grid(n), 1, 1], dy, dx, n, d.h, d.w, d.c)]
 }
 
 /// y[N,C] of x[N,P,C].

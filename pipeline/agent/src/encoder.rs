@@ -53,6 +53,17 @@ impl NormActs {
         let (rows, cols) = (self.mean.len(), w.g.len());
         b.layer_norm_backward(dy, x, w.g, self.mean, self.rstd, dx, g.g, g.b, rows, cols, accumulate);
     }
+
+    /// As [`Self::forward`] over the pixels of `d`, but `y` is 2x2 patches, `[N,P/4,4C]`.
+    fn forward_patches(self, b: &mut dyn Backend, x: Tensor, norm: Norm, d: Plane) {
+        b.norm_patches2_forward(x, norm.g, norm.b, self.y, self.mean, self.rstd, d);
+    }
+
+    /// `dx` receives the gradient of `x`, from that of the patches.
+    #[expect(clippy::too_many_arguments, reason = "an operator's arguments are its tensors")]
+    fn backward_patches(self, b: &mut dyn Backend, dy: Tensor, x: Tensor, w: Norm, g: Norm, dx: Tensor, d: Plane) {
+        b.norm_patches2_backward(dy, x, w.g, self.mean, self.rstd, dx, g.g, g.b, d);
+    }
 }
 
 /// The share of `tensor` that belongs to items `start..start + n` of the `all` it was planned for.
@@ -89,7 +100,8 @@ struct InnerActs {
 
 #[derive(Clone)]
 struct StageActs {
-    down: Option<(NormActs, Tensor, Tensor)>,
+    /// The norm as patches of the stage before, and what the convolution makes of them, `[N,P,C]`. None in the first stage.
+    down: Option<(NormActs, Tensor)>,
     blocks: Vec<BlockActs>,
 }
 
@@ -125,9 +137,8 @@ impl EncoderActs {
         let stage = |b: &mut dyn Backend, stage: usize| {
             let (rows, c) = (pixels(stage), config.dims[stage]);
             let down = (stage > 0).then(|| {
-                let before = config.dims[stage - 1];
-                let norm = NormActs::plan(b, pixels(stage - 1), before);
-                (norm, b.alloc(rows * 4 * before, Kind::Activation), b.alloc(rows * c, Kind::Activation))
+                let norm = NormActs::plan(b, pixels(stage - 1), config.dims[stage - 1]);
+                (norm, b.alloc(rows * c, Kind::Activation))
             });
             let fused = b.bottleneck(c).is_some();
             let blocks = (0..config.depths[stage])
@@ -160,11 +171,11 @@ impl EncoderActs {
     pub fn frame_elements(b: &mut dyn Backend, config: &ModelConfig) -> usize {
         let stage = |s: usize| {
             let values = config.side(s) * config.side(s) * config.dims[s];
-            // The entry: the stem and its norm, or a norm, patches and their output. A block: depthwise and y, and between them norm,
-            // pre, hidden and contracted.
+            // The entry: the stem and its norm, or a norm as patches and their output. A block: depthwise and y, and between them
+            // norm, pre, hidden and contracted.
             let entry = match s {
                 0 => 2 * values,
-                _ => 8 * config.side(s).pow(2) * config.dims[s - 1] + values,
+                _ => 4 * config.side(s).pow(2) * config.dims[s - 1] + values,
             };
             let block = if b.bottleneck(config.dims[s]).is_some() { 2 } else { 12 };
             entry + block * values * config.depths[s]
@@ -184,7 +195,7 @@ impl EncoderActs {
         let stage = &self.stages[stage];
         match stage.blocks.last() {
             Some(block) => block.y,
-            None => stage.down.map_or(self.stem_norm.y, |(_, _, y)| y),
+            None => stage.down.map_or(self.stem_norm.y, |(_, y)| y),
         }
     }
 
@@ -200,7 +211,7 @@ impl EncoderActs {
                 .stages
                 .iter()
                 .map(|s| StageActs {
-                    down: s.down.map(|(x, patches, y)| (norm(x), cut(patches), cut(y))),
+                    down: s.down.map(|(x, y)| (norm(x), cut(y))),
                     blocks: s
                         .blocks
                         .iter()
@@ -297,9 +308,9 @@ fn forward_chunk(b: &mut dyn Backend, config: &ModelConfig, w: &View, acts: &Enc
     acts.stem_norm.forward(b, acts.stem, w.stem_norm);
     let mut x = acts.stem_norm.y;
     for (stage, (w, acts)) in w.stages.iter().zip(&acts.stages).enumerate() {
-        if let (Some((norm, linear)), Some((norm_acts, patches, y))) = (w.down, acts.down) {
-            norm_acts.forward(b, x, norm);
-            b.patches2_forward(norm_acts.y, patches, plane(config, stage - 1, n));
+        if let (Some((norm, linear)), Some((norm_acts, y))) = (w.down, acts.down) {
+            norm_acts.forward_patches(b, x, norm, plane(config, stage - 1, n));
+            let patches = norm_acts.y;
             b.linear_forward(patches, linear.w, linear.b, y, gemm(patches.len() / linear.k, linear), Epilogue::None);
             x = y;
         }
@@ -379,23 +390,19 @@ fn backward_chunk(
             // A block's input is the block before it, the down-sampling, or the stem.
             let x = match (i, here.down) {
                 (0, None) => acts.stem_norm.y,
-                (0, Some((_, _, y))) => y,
+                (0, Some((_, y))) => y,
                 _ => here.blocks[i - 1].y,
             };
             block_backward(b, &w.blocks[i], &g.blocks[i], &here.blocks[i], scratch, x, dx, d);
         }
-        if let (Some((norm, linear)), Some((g_norm, g_linear)), Some((norm_acts, patches, _))) =
-            (w.down, g.down, here.down)
-        {
+        if let (Some((norm, linear)), Some((g_norm, g_linear)), Some((norm_acts, _))) = (w.down, g.down, here.down) {
             let before = plane(config, stage - 1, n);
-            let x = acts.output(stage - 1);
+            let patches = norm_acts.y;
             let d_patches = scratch.hidden.slice(0, patches.len());
-            let d_norm = scratch.a.slice(0, before.elements());
             let rows = patches.len() / linear.k;
             b.linear_backward(dx, patches, linear.w, Some(d_patches), None, g_linear.w, g_linear.b, gemm(rows, linear));
-            b.patches2_backward(d_patches, d_norm, before);
             dx = scratch.stream.slice(0, before.elements());
-            norm_acts.backward(b, d_norm, x, norm, g_norm, dx, false);
+            norm_acts.backward_patches(b, d_patches, acts.output(stage - 1), norm, g_norm, dx, before);
         }
     }
     let d_stem = scratch.a.slice(0, acts.stem.len());
@@ -442,7 +449,7 @@ mod tests {
                 let mut planned = vec![acts.stem, acts.stem_norm.y, acts.out_norm.y];
                 planned.extend(acts.pooled);
                 for stage in &acts.stages {
-                    planned.extend(stage.down.iter().flat_map(|(norm, patches, y)| [norm.y, *patches, *y]));
+                    planned.extend(stage.down.iter().flat_map(|(norm, y)| [norm.y, *y]));
                     planned.extend(stage.blocks.iter().flat_map(|a| [a.depthwise, a.y]));
                     let inner = stage.blocks.iter().filter_map(|a| a.inner);
                     planned.extend(inner.flat_map(|a| [a.norm.y, a.pre, a.hidden, a.contracted]));

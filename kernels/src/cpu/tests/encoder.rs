@@ -1,7 +1,8 @@
-//! Stem, depthwise convolution, patches, pooling.
+//! Stem, depthwise convolution, norm as patches, pooling.
 
+use super::super::linear::REDUCE;
 use super::{Lab, everywhere, sum};
-use crate::{Backend, Plane, Stem, reference};
+use crate::{Backend, Plane, Stem, Tensor, reference};
 
 fn stem(lab: &mut Lab, d: Stem) {
     let (pixels, p) = lab.bytes(d.n * d.size * d.size * 3, |_| 255);
@@ -76,18 +77,56 @@ fn depthwise_matches_the_oracle_at_odd_channels() {
     everywhere(|lab| depthwise(lab, Plane { n: 1, h: 40, w: 2, c: 20 }));
 }
 
+fn norm_patches2(lab: &mut Lab, d: Plane) {
+    let (rows, c, len) = (d.rows(), d.c, d.elements());
+    let (x, xv) = lab.input(len);
+    let (g, gv) = lab.input(c);
+    let (b, bv) = lab.input(c);
+    let (dy, dyv) = lab.input(len);
+    let (dg, dg0) = lab.input(c);
+    let (db, db0) = lab.input(c);
+    let [y, dx, plain_y, plain_dx] = std::array::from_fn(|_| lab.output(len));
+    let [plain_dg, plain_db] = std::array::from_fn(|_| lab.output(c));
+    let [mean, rstd] = std::array::from_fn(|_| lab.output(rows));
+    lab.cpu.copy(dg, plain_dg);
+    lab.cpu.copy(db, plain_db);
+    lab.cpu.norm_patches2_forward(x, g, b, y, mean, rstd, d);
+    lab.cpu.norm_patches2_backward(dy, x, g, mean, rstd, dx, dg, db, d);
+    let (in_order, rm, rr) = reference::layer_norm::forward(&xv, &gv, &bv);
+    // Rows of few columns can have a large rstd.
+    let n = c + 16 * rr.iter().fold(1.0f64, |m, r| m.max(*r)).powi(4) as usize;
+    lab.expect("y", y, &reference::patches2::forward(&in_order, d), n);
+    lab.expect("mean", mean, &rm, c);
+    lab.expect("rstd", rstd, &rr, n);
+    let dyv = reference::patches2::backward(&dyv, d);
+    let (rx, rg, rb) = reference::layer_norm::backward(&dyv, &xv, &gv, &rm, &rr);
+    lab.expect("dx", dx, &rx, n);
+    lab.expect("dg", dg, &sum(&dg0, &rg), rows + n);
+    lab.expect("db", db, &sum(&db0, &rb), rows);
+    // The very values of the norm in order, and of its patches; of sums where tasks are cut alike, as at the model's planes.
+    lab.cpu.upload(dy, &dyv.iter().map(|v| *v as f32).collect::<Vec<f32>>());
+    lab.cpu.layer_norm_forward(x, g, b, plain_y, mean, rstd, rows, c);
+    lab.cpu.layer_norm_backward(dy, x, g, mean, rstd, plain_dx, plain_dg, plain_db, rows, c, false);
+    let mut read = |tensor: Tensor| {
+        let mut values = vec![0.0; tensor.len()];
+        lab.cpu.download(tensor, &mut values);
+        values.into_iter().map(f64::from).collect::<Vec<f64>>()
+    };
+    assert!(read(y) == reference::patches2::forward(&read(plain_y), d), "{d:?}: y");
+    assert!(read(dx) == read(plain_dx), "{d:?}: dx");
+    if REDUCE.is_multiple_of(2 * d.w) {
+        assert!(read(dg) == read(plain_dg) && read(db) == read(plain_db), "{d:?}: dg or db");
+    }
+}
+
 #[test]
-fn patches2_match_the_oracle() {
-    for (n, h, w, c) in [(1, 2, 2, 1), (3, 16, 16, 16), (2, 6, 4, 5)] {
-        let d = Plane { n, h, w, c };
-        everywhere(|lab| {
-            let (x, xv) = lab.input(d.elements());
-            let (y, dx) = (lab.output(d.elements()), lab.output(d.elements()));
-            lab.cpu.patches2_forward(x, y, d);
-            lab.cpu.patches2_backward(x, dx, d);
-            lab.expect("y", y, &reference::patches2::forward(&xv, d), 0);
-            lab.expect("dx", dx, &reference::patches2::backward(&xv, d), 0);
-        });
+fn norm_patches2_matches_the_oracle() {
+    for (n, h, w, c) in [(3, 32, 32, 32), (5, 16, 16, 16), (17, 8, 8, 32)] {
+        everywhere(|lab| norm_patches2(lab, Plane { n, h, w, c }));
+    }
+    // Pictures that tasks do not divide; pairs of lines that are longer than a task; odd channels.
+    for (n, h, w, c) in [(3, 14, 30, 8), (2, 4, 300, 5), (1, 2, 2, 17), (5, 6, 4, 33), (2, 2, 6, 1024)] {
+        everywhere(|lab| norm_patches2(lab, Plane { n, h, w, c }));
     }
 }
 

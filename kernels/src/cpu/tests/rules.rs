@@ -213,6 +213,15 @@ fn a_wrong_length_is_refused() {
 }
 
 #[test]
+#[should_panic(expected = "norm_patches2_forward: 3x4 is not even")]
+fn half_a_patch_is_refused() {
+    let (mut cpu, [x, y]) = tensors(12);
+    let [mean, rstd] = std::array::from_fn(|_| cpu.alloc(12, Kind::Scratch));
+    let [g, b] = std::array::from_fn(|_| cpu.alloc(1, Kind::Weight));
+    cpu.norm_patches2_forward(x, g, b, y, mean, rstd, Plane { n: 1, h: 3, w: 4, c: 1 });
+}
+
+#[test]
 #[should_panic(expected = "slice 4..4+5 of a tensor of 8 elements")]
 fn a_slice_stays_inside() {
     let (_, [x]) = tensors(8);

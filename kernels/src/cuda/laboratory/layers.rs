@@ -1,9 +1,9 @@
-//! What surrounds matrix products, and what moves data between layers.
+//! What surrounds matrix products, pooling, positions, and what is elementwise.
 
 use super::{Case, Lab, Tensor, case, sum, sums};
 use crate::Plane;
 use crate::cuda::{Store::*, elementary, linear, planes};
-use crate::reference::{gelu, layer_scale, mean_pool, patches2, position};
+use crate::reference::{gelu, layer_scale, mean_pool, position};
 use rand::RngExt;
 
 /// Rows of single elements and of eights; of one block and of several, and of more rows than one block sums.
@@ -75,18 +75,13 @@ fn planes(d: Plane) -> Case {
     let Plane { n, h, w, c } = d;
     case(format!("planes {n}x{h}x{w}x{c}"), move |lab| {
         let (x, x64) = lab.input("x", d.elements(), Bf16);
-        let y = lab.output("y", d.elements(), Bf16);
-        lab.run(&planes::patches2_forward(x.at, y.at, d));
-        lab.expect(&y, &patches2::forward(&x64, d), sums(0));
-        lab.run(&planes::patches2_backward(x.at, y.at, d));
-        lab.expect(&y, &patches2::backward(&x64, d), sums(0));
-
+        let dx = lab.output("dx", d.elements(), Bf16);
         let pooled = lab.output("pooled", n * c, Bf16);
         lab.run(&planes::mean_pool_forward(x.at, pooled.at, n, h * w, c));
         lab.expect(&pooled, &mean_pool::forward(&x64, h * w, c), sums(h * w));
         let (dy, dy64) = lab.input("dy", n * c, Bf16);
-        lab.run(&planes::mean_pool_backward(dy.at, y.at, n, h * w, c));
-        lab.expect(&y, &mean_pool::backward(&dy64, h * w, c), sums(1));
+        lab.run(&planes::mean_pool_backward(dy.at, dx.at, n, h * w, c));
+        lab.expect(&dx, &mean_pool::backward(&dy64, h * w, c), sums(1));
 
         let ((pos, pos64), (dpos, dpos64)) = (lab.input("pos", h * w * c, F32), lab.input("dpos", h * w * c, F32));
         lab.run(&planes::position_backward(x.at, dpos.at, n, h * w, c));

@@ -102,7 +102,7 @@ pub fn works(backend: &mut dyn Backend, sizes: &Sizes) -> Vec<Work> {
         .collect();
     let widest = planes.iter().map(|d| 4 * d.elements()).max().unwrap_or(0);
     let widest = widest.max(frames * sizes.ffn).max(3 * frames * sizes.width);
-    let rows = planes.iter().map(|d| d.n * d.h * d.w).max().unwrap_or(0);
+    let rows = planes.iter().map(|d| d.rows()).max().unwrap_or(0);
     let channels = sizes.dims.iter().copied().max().unwrap_or(0);
     let columns = sizes.ffn.max(3 * sizes.width).max(8 * channels);
     let parameters = sizes.parameters.max(sizes.width * columns).max(8 * channels * channels);
@@ -126,15 +126,18 @@ pub fn works(backend: &mut dyn Backend, sizes: &Sizes) -> Vec<Work> {
     let mut works = vec![];
     unpack(&mut works, pool, frames, sizes.frame);
     stem(&mut works, pool, Stem { n: frames, size: sizes.frame, channels: sizes.dims[0] });
-    for d in &planes {
+    for (stage, d) in planes.iter().enumerate() {
         convolution(&mut works, pool, *d);
-        let (rows, c) = (d.n * d.h * d.w, d.c);
+        let (rows, c) = (d.rows(), d.c);
         norm(&mut works, pool, rows, c);
         linear(&mut works, pool, Gemm { m: rows, k: c, n: 4 * c }, After::Gelu);
         linear(&mut works, pool, Gemm { m: rows, k: 4 * c, n: c }, After::Scale);
         // Beside its parts, of which it is to be faster than their sum.
         if backend.bottleneck(c).is_some() {
             inverted_bottleneck(&mut works, pool, rows, c);
+        }
+        if stage + 1 < planes.len() {
+            norm_patches(&mut works, pool, *d);
         }
     }
     norm(&mut works, pool, frames, sizes.width);
@@ -216,11 +219,6 @@ fn convolution(works: &mut Vec<Work>, pool: Pool, d: Plane) {
     works.push(work(format!("depthwise_backward {size}"), 8 * len, 4 * 49 * len, move |backend| {
         backend.depthwise_backward(y, x, w, dx, dw, db, d, true);
     }));
-    if d.h >= 2 {
-        works.push(work(format!("patches2_forward {size}"), 4 * len, 0, move |backend| {
-            backend.patches2_forward(x, y, d);
-        }));
-    }
 }
 
 fn norm(works: &mut Vec<Work>, pool: Pool, rows: usize, cols: usize) {
@@ -234,6 +232,21 @@ fn norm(works: &mut Vec<Work>, pool: Pool, rows: usize, cols: usize) {
     }));
     works.push(work(format!("layer_norm_backward {rows}x{cols}"), 6 * len, 16 * len, move |backend| {
         backend.layer_norm_backward(y, x, g, mean, rstd, dx, dg, db, rows, cols, false);
+    }));
+}
+
+fn norm_patches(works: &mut Vec<Work>, pool: Pool, d: Plane) {
+    let (len, c) = (d.elements(), d.c);
+    let [x, y, dx, _] = pool.activations.map(|tensor| tensor.slice(0, len));
+    let [mean, rstd, ..] = pool.rows.map(|tensor| tensor.slice(0, d.rows()));
+    let (g, b) = (pool.weight.slice(0, c), pool.bias.slice(0, c));
+    let (dg, db) = (pool.gradient.slice(0, c), pool.bias_gradient.slice(0, c));
+    let size = format!("{}x{}x{c}", d.h, d.w);
+    works.push(work(format!("norm_patches2_forward {size}"), 4 * len, 8 * len, move |backend| {
+        backend.norm_patches2_forward(x, g, b, y, mean, rstd, d);
+    }));
+    works.push(work(format!("norm_patches2_backward {size}"), 6 * len, 16 * len, move |backend| {
+        backend.norm_patches2_backward(y, x, g, mean, rstd, dx, dg, db, d);
     }));
 }
 

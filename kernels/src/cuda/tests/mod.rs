@@ -77,8 +77,9 @@ operators! {
     bottleneck_forward_and_backward: ["bottleneck"];
     depthwise_forward_and_backward: ["depthwise"];
     layer_norm_forward_and_backward: ["layer_norm"];
+    layer_norm_as_patches: ["norm_patches2"];
     what_surrounds_matrix_products: ["linear"];
-    patches_pooling_and_positions: ["planes"];
+    pooling_and_positions: ["planes"];
     elementary_operators: ["elementary"];
     packed_frames: ["frames"];
     policy_loss_forward_and_backward: ["policy_loss"];
