@@ -122,7 +122,7 @@ INLINE void store(bf16* to, int pitch, const float (&c)[N][4], int row, int colu
 #pragma unroll
         for (int i = 0; i < 4; i += 2) {
             const int at = (row + row_of(i)) * pitch + column + column_of(n, i);
-            *reinterpret_cast<unsigned*>(to + at) = pair(c[n][i], c[n][i + 1]);
+            store2(to + at, pair(c[n][i], c[n][i + 1]));
         }
     }
 }

@@ -25,7 +25,23 @@
 // are rounded once.
 #include "device.cuh"
 
-constexpr float EPS = 1e-5f;
+// 1 / deviation of a row of C channels, of which each of LANES neighbours has N; takes the mean from them.
+template <int C, int LANES, int N>
+INLINE float centre(float (&values)[N], float& mean) {
+    static_assert(LANES * N == C, "every channel is somebody's");
+    float sum = 0, squares = 0;
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+        sum += values[k];
+    }
+    mean = sum_over<LANES>(sum) / C;
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+        values[k] -= mean;
+        squares = fmaf(values[k], values[k], squares);
+    }
+    return rsqrtf(sum_over<LANES>(squares) / C + NORM_EPS);
+}
 
 // ---- forward ---------------------------------------------------------------------------------------------------------
 
@@ -80,27 +96,18 @@ INLINE void forward(const bf16* x, const bf16* skip, const float* g, const float
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
                 const int row = from + m * 16 + r * 8 + own;
-                float values[VECTORS][8];
-                float sum = 0, squares = 0;
+                float values[VECTORS * 8], mean;
 #pragma unroll
                 for (int v = 0; v < VECTORS; ++v) {
                     const bf16* at = x + static_cast<size_t>(row) * C + v * 32 + q * 8;
-                    unpack8(row < rows ? load16(at) : make_uint4(0, 0, 0, 0), values[v]);
+                    float eight[8];
+                    unpack8(row < rows ? load16(at) : make_uint4(0, 0, 0, 0), eight);
 #pragma unroll
                     for (int k = 0; k < 8; ++k) {
-                        sum += values[v][k];
+                        values[v * 8 + k] = eight[k];
                     }
                 }
-                const float mean = sum_over<4>(sum) / C;
-#pragma unroll
-                for (int v = 0; v < VECTORS; ++v) {
-#pragma unroll
-                    for (int k = 0; k < 8; ++k) {
-                        values[v][k] -= mean;
-                        squares = fmaf(values[v][k], values[v][k], squares);
-                    }
-                }
-                const float rstd = rsqrtf(sum_over<4>(squares) / C + EPS);
+                const float rstd = centre<C, 4>(values, mean);
 #pragma unroll
                 for (int v = 0; v < VECTORS; ++v) {
                     float gains[8], shifts[8];
@@ -108,8 +115,9 @@ INLINE void forward(const bf16* x, const bf16* skip, const float* g, const float
                     load8(shift + v * 32 + q * 8, shifts);
 #pragma unroll
                     for (int k = 0; k < 8; k += 2) {
-                        n[m][v * 2 + k / 4][k / 2 % 2 * 2 + r] = pair(fmaf(values[v][k] * rstd, gains[k], shifts[k]),
-                                                                      fmaf(values[v][k + 1] * rstd, gains[k + 1], shifts[k + 1]));
+                        const float* two = values + v * 8 + k;
+                        n[m][v * 2 + k / 4][k / 2 % 2 * 2 + r] = pair(fmaf(two[0] * rstd, gains[k], shifts[k]),
+                                                                      fmaf(two[1] * rstd, gains[k + 1], shifts[k + 1]));
                     }
                 }
             }
@@ -200,6 +208,105 @@ INLINE void fetch(bf16* to, const bf16* from, int first, int rows) {
     }
 }
 
+// dx of rows first.. from dn; a row is C / 8 lanes.
+template <int C, int ROWS>
+INLINE void input_gradient(bf16* dx, const bf16* x, const float* dn, const float* g, const float* means, const float* rstds, int first,
+                           int rows) {
+    constexpr int LANES = C / 8, THREADS = 4 * C, PITCH = C + 8, FLAT = C + 8;
+    const int c = thread() % LANES * 8;
+#pragma unroll
+    for (int row = thread() / LANES; row < ROWS; row += THREADS / LANES) {
+        float values[8], d[8], gains[8], sum = 0, sum_xh = 0;
+        load8(x + row * PITCH + c, values);
+        load8(g + c, gains);
+        load8(dn + row * FLAT + c, d);
+        const float mean = means[row], rstd = rstds[row];
+#pragma unroll
+        for (int k = 0; k < 8; ++k) {
+            values[k] = (values[k] - mean) * rstd;
+            d[k] *= gains[k];
+            sum += d[k];
+            sum_xh = fmaf(d[k], values[k], sum_xh);
+        }
+        const float mean_d = sum_over<LANES>(sum) / C, mean_dxh = sum_over<LANES>(sum_xh) / C;
+        if (first + row < rows) {
+#pragma unroll
+            for (int k = 0; k < 8; ++k) {
+                d[k] = rstd * (d[k] - mean_d - values[k] * mean_dxh);
+            }
+            store8(dx + static_cast<size_t>(first + row) * C + c, d);
+        }
+    }
+}
+
+// The block's row of parts, in the order that the head of this file gives. Sums of dy, for dg and for db of each group of rows are in
+// by_group; column sums of W2 (h^T dy) of each warp go to by_warp.
+template <int C, int GROUPS>
+INLINE void leave(float* parts, const float (&dw1)[2][C / 8][4], const float (&dw2)[2][C / 8][4], const float (&db1)[2][2],
+                  const bf16* w2, const float* b2, const float* scale, float* by_warp, const float* by_group) {
+    constexpr int HIDDEN = 4 * C, WARPS = HIDDEN / 32;
+    float* part = parts + static_cast<size_t>(block()) * (2 * C * HIDDEN + HIDDEN + 4 * C);
+    float* const part_dw2 = part + C * HIDDEN;
+    float* const part_db1 = part_dw2 + C * HIDDEN;
+    float* const vectors = part_db1 + HIDDEN;
+    const int q = lane() % 4, own = lane() / 4, first_hidden = warp() * 32;
+#pragma unroll
+    for (int t = 0; t < C / 8; ++t) {
+        const int at = t * 8 + q * 2;
+        float2 column_sum = make_float2(0, 0);
+#pragma unroll
+        for (int m = 0; m < 2; ++m) {
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                const int hidden = first_hidden + m * 16 + r * 8 + own;
+                const float2 w = load2(w2 + hidden * C + at), sum = make_float2(dw2[m][t][r * 2], dw2[m][t][r * 2 + 1]);
+                column_sum.x = fmaf(w.x, sum.x, column_sum.x);
+                column_sum.y = fmaf(w.y, sum.y, column_sum.y);
+                *reinterpret_cast<float2*>(part_dw2 + hidden * C + at) = make_float2(scale[at] * sum.x, scale[at + 1] * sum.y);
+                part[at * HIDDEN + hidden] = dw1[m][t][r * 2];
+                part[(at + 1) * HIDDEN + hidden] = dw1[m][t][r * 2 + 1];
+            }
+        }
+        // Over the lanes with the same columns.
+#pragma unroll
+        for (int lanes = 4; lanes < 32; lanes *= 2) {
+            column_sum.x += __shfl_xor_sync(ALL_LANES, column_sum.x, lanes);
+            column_sum.y += __shfl_xor_sync(ALL_LANES, column_sum.y, lanes);
+        }
+        if (own == 0) {
+            *reinterpret_cast<float2*>(by_warp + warp() * C + at) = column_sum;
+        }
+    }
+#pragma unroll
+    for (int m = 0; m < 2; ++m) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const float sum = sum_over<4>(db1[m][r]);
+            if (q == 0) {
+                part_db1[first_hidden + m * 16 + r * 8 + own] = sum;
+            }
+        }
+    }
+    __syncthreads();
+    if (thread() < C) {
+        float sums[3] = {}, through_w2 = 0;
+        for (int other = 0; other < GROUPS; ++other) {
+#pragma unroll
+            for (int i = 0; i < 3; ++i) {
+                sums[i] += by_group[(other * 3 + i) * C + thread()];
+            }
+        }
+        for (int other = 0; other < WARPS; ++other) {
+            through_w2 += by_warp[other * C + thread()];
+        }
+        float* to = vectors + thread();
+        to[0] = scale[thread()] * sums[0];
+        to[C] = fmaf(b2[thread()], sums[0], through_w2);
+        to[2 * C] = sums[1];
+        to[3 * C] = sums[2];
+    }
+}
+
 template <int C, int ROWS>
 INLINE void backward(const bf16* dy, const bf16* x, const float* g, const float* b, const bf16* w1, const float* b1, const bf16* w2,
                      const float* b2, const float* scale, bf16* dx, float* parts, int rows) {
@@ -267,21 +374,11 @@ INLINE void backward(const bf16* dy, const bf16* x, const float* g, const float*
         const int c = thread() % LANES * 8;
 #pragma unroll
         for (int row = thread() / LANES; row < ROWS; row += THREADS / LANES) {
-            float values[8], gains[8], shifts[8], sum = 0, squares = 0;
+            float values[8], gains[8], shifts[8], mean;
             load8(now_x + row * PITCH + c, values);
             load8(g + c, gains);
             load8(b + c, shifts);
-#pragma unroll
-            for (int k = 0; k < 8; ++k) {
-                sum += values[k];
-            }
-            const float mean = sum_over<LANES>(sum) / C;
-#pragma unroll
-            for (int k = 0; k < 8; ++k) {
-                values[k] -= mean;
-                squares = fmaf(values[k], values[k], squares);
-            }
-            const float rstd = rsqrtf(sum_over<LANES>(squares) / C + EPS);
+            const float rstd = centre<C, LANES>(values, mean);
 #pragma unroll
             for (int k = 0; k < 8; ++k) {
                 values[k] = fmaf(values[k] * rstd, gains[k], shifts[k]);
@@ -384,31 +481,8 @@ INLINE void backward(const bf16* dy, const bf16* x, const float* g, const float*
         }
         __syncthreads();
 
-        // dx, a row as above; then the sums over rows, a thread two columns.
-#pragma unroll
-        for (int row = thread() / LANES; row < ROWS; row += THREADS / LANES) {
-            float values[8], d[8], gains[8], sum = 0, sum_xh = 0;
-            load8(now_x + row * PITCH + c, values);
-            load8(g + c, gains);
-            load8(dn + row * FLAT + c, d);
-            const float mean = means[row], rstd = rstds[row];
-#pragma unroll
-            for (int k = 0; k < 8; ++k) {
-                values[k] = (values[k] - mean) * rstd;
-                d[k] *= gains[k];
-                sum += d[k];
-                sum_xh = fmaf(d[k], values[k], sum_xh);
-            }
-            const float mean_d = sum_over<LANES>(sum) / C, mean_dxh = sum_over<LANES>(sum_xh) / C;
-            if (first + row < rows) {
-#pragma unroll
-                for (int k = 0; k < 8; ++k) {
-                    d[k] = rstd * (d[k] - mean_d - values[k] * mean_dxh);
-                }
-                store8(dx + static_cast<size_t>(first + row) * C + c, d);
-            }
-        }
-        // Rows after the last have dy = 0, and so dn = 0.
+        input_gradient<C, ROWS>(dx, now_x, dn, g, means, rstds, first, rows);
+        // Sums over rows, a thread two columns. Rows after the last have dy = 0, and so dn = 0.
 #pragma unroll 2
         for (int row = group; row < ROWS; row += GROUPS) {
             const float2 d = *reinterpret_cast<const float2*>(dn + row * FLAT + column);
@@ -421,75 +495,14 @@ INLINE void backward(const bf16* dy, const bf16* x, const float* g, const float*
         }
     }
 
-    // The block's row of parts, in the order that the head of this file gives.
-    float* part = parts + static_cast<size_t>(block()) * (2 * C * HIDDEN + HIDDEN + 4 * C);
-    float* const part_dw2 = part + C * HIDDEN;
-    float* const part_db1 = part_dw2 + C * HIDDEN;
-    float* const vectors = part_db1 + HIDDEN;
-    // Column sums of W2 (h^T dy) by warps, and the three sums of each group, wait where dz and dn were.
-    float* const by_warp = dn;
-    float* const by_group = reinterpret_cast<float*>(dz);
+    __syncthreads();
+    // Where dn and dz were.
     static_assert(WARPS * C <= ROWS * FLAT && 3 * GROUPS * C * 2 <= HIDDEN * ACROSS, "the last sums fit where they wait");
-    __syncthreads();
-#pragma unroll
-    for (int t = 0; t < STEPS * 2; ++t) {
-        const int at = t * 8 + q * 2;
-        float2 column_sum = make_float2(0, 0);
-#pragma unroll
-        for (int m = 0; m < 2; ++m) {
-#pragma unroll
-            for (int r = 0; r < 2; ++r) {
-                const int hidden = first_hidden + m * 16 + r * 8 + own;
-                const float2 w = load2(w2 + hidden * C + at), sum = make_float2(dw2[m][t][r * 2], dw2[m][t][r * 2 + 1]);
-                column_sum.x = fmaf(w.x, sum.x, column_sum.x);
-                column_sum.y = fmaf(w.y, sum.y, column_sum.y);
-                *reinterpret_cast<float2*>(part_dw2 + hidden * C + at) = make_float2(scale[at] * sum.x, scale[at + 1] * sum.y);
-                part[at * HIDDEN + hidden] = dw1[m][t][r * 2];
-                part[(at + 1) * HIDDEN + hidden] = dw1[m][t][r * 2 + 1];
-            }
-        }
-        // Over the lanes with the same columns.
-#pragma unroll
-        for (int lanes = 4; lanes < 32; lanes *= 2) {
-            column_sum.x += __shfl_xor_sync(ALL_LANES, column_sum.x, lanes);
-            column_sum.y += __shfl_xor_sync(ALL_LANES, column_sum.y, lanes);
-        }
-        if (own == 0) {
-            *reinterpret_cast<float2*>(by_warp + warp() * C + at) = column_sum;
-        }
-    }
-#pragma unroll
-    for (int m = 0; m < 2; ++m) {
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-            const float sum = sum_over<4>(db1[m][r]);
-            if (q == 0) {
-                part_db1[first_hidden + m * 16 + r * 8 + own] = sum;
-            }
-        }
-    }
-    float* const groups = by_group + group * 3 * C + column;
-    *reinterpret_cast<float2*>(groups) = sum_dy;
-    *reinterpret_cast<float2*>(groups + C) = dgain;
-    *reinterpret_cast<float2*>(groups + 2 * C) = dshift;
-    __syncthreads();
-    if (thread() < C) {
-        float sums[3] = {}, through_w2 = 0;
-        for (int other = 0; other < GROUPS; ++other) {
-#pragma unroll
-            for (int i = 0; i < 3; ++i) {
-                sums[i] += by_group[(other * 3 + i) * C + thread()];
-            }
-        }
-        for (int other = 0; other < WARPS; ++other) {
-            through_w2 += by_warp[other * C + thread()];
-        }
-        float* to = vectors + thread();
-        to[0] = scale[thread()] * sums[0];
-        to[C] = fmaf(b2[thread()], sums[0], through_w2);
-        to[2 * C] = sums[1];
-        to[3 * C] = sums[2];
-    }
+    float* const by_group = reinterpret_cast<float*>(dz) + group * 3 * C + column;
+    *reinterpret_cast<float2*>(by_group) = sum_dy;
+    *reinterpret_cast<float2*>(by_group + C) = dgain;
+    *reinterpret_cast<float2*>(by_group + 2 * C) = dshift;
+    leave<C, GROUPS>(parts, dw1, dw2, db1, w2, b2, scale, dn, reinterpret_cast<float*>(dz));
 }
 
 // ---- kernels ---------------------------------------------------------------------------------------------------------

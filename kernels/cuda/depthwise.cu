@@ -53,10 +53,7 @@ INLINE void fetch(bf16* to, const bf16* from, Plane d, int image, int y, int x, 
 }
 
 // Two channels of one pixel of a tile.
-INLINE float2 pixel(const bf16* tile, int index) {
-    const unsigned both = *reinterpret_cast<const unsigned*>(tile + index * CHANNELS + thread() % LANES * 2);
-    return make_float2(first(both), second(both));
-}
+INLINE float2 pixel(const bf16* tile, int index) { return load2(tile + index * CHANNELS + thread() % LANES * 2); }
 
 INLINE void fma2(float2& sum, float2 a, float2 b) {
     sum.x = fmaf(a.x, b.x, sum.x);
@@ -143,7 +140,7 @@ INLINE void convolve(const bf16* x, const float* w, const float* b, bf16* y, boo
         for (int i = 0; i < COLUMNS; ++i) {
             if (r < left_y && i < left_x) {
                 bf16* place = y + out + (static_cast<size_t>(r) * d.w + i) * d.c;
-                *reinterpret_cast<unsigned*>(place) = pair(sums[r][i].x, sums[r][i].y);
+                store2(place, pair(sums[r][i].x, sums[r][i].y));
             }
         }
     }

@@ -8,8 +8,8 @@
 #pragma once
 
 // A kernel is written KERNEL(name, threads of a block)(parameters) { body } REGISTER(name). The launcher asks the compiled kernel
-// for its number of threads, so that it is written once, here. Blocks are one-dimensional. Of a third
-// argument, the compiler makes that many blocks fit a multiprocessor, instead of as many as it guesses are good.
+// for its number of threads, so that it is written once, here. Blocks are one-dimensional. A third
+// argument says how many of them must fit a multiprocessor, where the compiler would guess how many are good.
 #if !defined(PLAYHOUSE_EMULATOR)
 #define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name
 #define REGISTER(name)
@@ -81,7 +81,10 @@ INLINE unsigned pair(float low, float high) {
 #endif
 }
 
-// ---- GELU ------------------------------------------------------------------------------------------------------------
+// ---- layers ----------------------------------------------------------------------------------------------------------
+
+// Added to the variance of a layer norm.
+constexpr float NORM_EPS = 1e-5f;
 
 struct Gelu {
     float value, slope;

@@ -20,7 +20,6 @@
 #include "device.cuh"
 
 constexpr int THREADS = 128;
-constexpr float EPS = 1e-5f;
 
 // One row's columns of this lane: chunk i holds columns (i * LANES + lane) * 8 .. + 8.
 template <int LANES, int CHUNKS>
@@ -66,7 +65,7 @@ INLINE void forward(const bf16* x, const float* g, const float* b, bf16* y, floa
             squares += Own::column(i) < cols ? d * d : 0;
         }
     }
-    const float r = rsqrtf(sum_over<LANES>(squares) / cols + EPS);
+    const float r = rsqrtf(sum_over<LANES>(squares) / cols + NORM_EPS);
     if (!valid) {
         return;
     }
@@ -213,7 +212,7 @@ KERNEL(layer_norm_forward_any, THREADS)
         const float d = to_float(x[at + c]) - m;
         squares += d * d;
     }
-    const float r = rsqrtf(sum_over<32>(squares) / cols + EPS);
+    const float r = rsqrtf(sum_over<32>(squares) / cols + NORM_EPS);
     if (lane() == 0) {
         mean[row] = m;
         rstd[row] = r;

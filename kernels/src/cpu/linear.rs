@@ -140,6 +140,7 @@ pub fn backward(
     d: Gemm,
 ) {
     let Gemm { m, k, n } = d;
+    assert!(dx.is_some() || before.is_none(), "linear_backward: `before` without dx, whose gradient it changes");
     check("linear_backward", &[("dy", dy, m * n), ("x", x, m * k), ("w", w, k * n), ("dw", dw, k * n), ("db", db, n)]);
     for (name, tensor) in [("dx", dx), ("before", before)] {
         if let Some(tensor) = tensor {

@@ -345,6 +345,7 @@ impl<D: Driver> Backend for Cuda<D> {
         d: Gemm,
     ) {
         let (name, Gemm { m, k, n }) = ("linear_backward", d);
+        assert!(dx.is_some() || before.is_none(), "{name}: `before` without dx, whose gradient it changes");
         let from = store(dy.kind());
         let [given] = self.tensors(name, from, [("dy", dy, m * n)]);
         let [x] = self.half(name, [("x", x, m * k)]);

@@ -53,8 +53,8 @@ pub enum Fused {
 
 /// A device with a compute stream, a copy stream, and one for sums over ranks.
 ///
-/// Everything but [`Driver::upload`] and [`Work::Reduce`] happens on the compute stream, in call order. A device that fails cannot go on: a panic that
-/// says what failed.
+/// Everything but [`Driver::upload`] and [`Work::Reduce`] happens on the compute stream, in call order. A device that fails cannot go on:
+/// a panic that says what failed.
 pub trait Driver: Send {
     /// The device in words, for logs.
     fn name(&self) -> String;

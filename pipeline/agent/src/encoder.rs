@@ -126,7 +126,7 @@ pub(crate) struct EncoderScratch {
     stream: Tensor,
     a: Tensor,
     b: Tensor,
-    /// `[N,P,4C]` of the largest stage.
+    /// Patches, or `[N,P,4C]` of a stage whose bottleneck is not one operator: the largest of them.
     hidden: Tensor,
 }
 
@@ -237,10 +237,13 @@ impl EncoderActs {
 impl EncoderScratch {
     /// Plans memory for chunks of `frames` frames.
     pub fn plan(b: &mut dyn Backend, config: &ModelConfig, frames: usize) -> Self {
-        let stream =
-            (0..config.dims.len()).map(|s| config.side(s) * config.side(s) * config.dims[s]).max().unwrap_or(0);
-        let mut alloc = |times| b.alloc(frames * stream * times, Kind::Activation);
-        Self { stream: alloc(1), a: alloc(1), b: alloc(1), hidden: alloc(4) }
+        let values = |s: usize| config.side(s) * config.side(s) * config.dims[s];
+        let stream = (0..config.dims.len()).map(values).max().unwrap_or(0);
+        // Patches between stages have as many values as the picture that they are of.
+        let hidden = |s: usize| if b.bottleneck(config.dims[s]).is_some() { values(s) } else { 4 * values(s) };
+        let hidden = (0..config.dims.len()).map(hidden).max().unwrap_or(0);
+        let mut alloc = |values| b.alloc(frames * values, Kind::Activation);
+        Self { stream: alloc(stream), a: alloc(stream), b: alloc(stream), hidden: alloc(hidden) }
     }
 }
 
@@ -424,8 +427,9 @@ fn block_backward(
     d: Plane,
 ) {
     let (rows, size) = (d.n * d.h * d.w, d.elements());
-    let (da, db, dh) = (scratch.a.slice(0, size), scratch.b.slice(0, size), scratch.hidden.slice(0, 4 * size));
+    let (da, db) = (scratch.a.slice(0, size), scratch.b.slice(0, size));
     if let Some(inner) = &acts.inner {
+        let dh = scratch.hidden.slice(0, 4 * size);
         b.layer_scale_backward(dx, inner.contracted, w.scale, da, g.scale, rows, d.c);
         let (d_pre, contract) = (Some(dh), gemm(rows, w.contract));
         b.linear_backward(da, inner.hidden, w.contract.w, d_pre, Some(inner.pre), g.contract.w, g.contract.b, contract);
