@@ -8,6 +8,9 @@
 # FOLDER gets a log and the figures of every part, and summary.txt. The programs default to target/release/{laboratory,playhouse}; neither
 # needs Rust where it runs, only the driver, NVRTC and cuBLASLt. Parts whose needs are absent (PyTorch 2.11, compute-sanitizer, playhouse)
 # are skipped and listed as such; one that fails does not keep the others from running. Exit status 1 if any failed.
+#
+# Where a GPU is lent by the minute: PARTS="check time step" runs only those, and LIMIT=120 ends each part after so many seconds. The
+# parts come in the order of what they tell for their time; every operator under torch.compile takes longest.
 set -uo pipefail
 
 folder="${1:?usage: tests/gpu/run.sh FOLDER [LABORATORY [PLAYHOUSE]]}"
@@ -20,14 +23,24 @@ if [ ! -x "$laboratory" ]; then
 fi
 mkdir -p "$folder" && cd "$folder" || exit 1
 failed=0
+export here laboratory playhouse
 
 line() { printf '%-34s %s\n' "$1" "$2" | tee -a summary.txt; }
 
-# part NAME COMMAND...: runs it into NAME.log.
+# Whether a part is asked for; all are where nobody says which.
+asked() { [ -z "${PARTS:-}" ] || [[ " $PARTS " == *" $1 "* ]]; }
+
+# part NAME COMMAND...: runs it into NAME.log. The command may be a function of this script.
 part() {
-  local name="$1" since=$SECONDS; shift
-  if "$@" > "$name.log" 2>&1; then line "$name" "done in $((SECONDS - since)) s"
-  else line "$name" "FAILED after $((SECONDS - since)) s: see $name.log"; failed=1; fi
+  local name="$1" since=$SECONDS status=0 run=(bash -c '"$@"' part); shift
+  asked "$name" || return 0
+  [ -z "${LIMIT:-}" ] || run=(timeout "$LIMIT" "${run[@]}")
+  "${run[@]}" "$@" > "$name.log" 2>&1 || status=$?
+  case $status in
+    0) line "$name" "done in $((SECONDS - since)) s" ;;
+    124) line "$name" "ENDED at its limit of $LIMIT s: see $name.log"; failed=1 ;;
+    *) line "$name" "FAILED after $((SECONDS - since)) s: see $name.log"; failed=1 ;;
+  esac
 }
 
 # One rank a GPU, as torchrun starts them.
@@ -50,6 +63,8 @@ feed() {
     "$playhouse" --home feed sql --format csv -f "$here/feed.sql" --param frames=$((30 * 256 * 32)) | tee feed.csv
 }
 
+export -f every_gpu feed
+
 has_torch() { python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; }
 
 date -u '+%F %H:%M UTC' > summary.txt
@@ -61,28 +76,25 @@ line "gpu" "$(head -1 gpu.txt)"
 capability="$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)"
 
 part check "$laboratory" check --usage "sm_$capability" --json check.json
-if command -v compute-sanitizer > /dev/null; then part sanitize "$laboratory" sanitize
-else line sanitize "skipped: no compute-sanitizer on PATH"; fi
 part time "$laboratory" time --json times.json
 part step "$laboratory" step step
-if has_torch; then
-  part time-pytorch python3 "$here/pytorch.py" times.json --json times-pytorch.json
-  part step-pytorch python3 "$here/step.py" step --json step-pytorch.json
-else
-  line "time-pytorch, step-pytorch" "skipped: no PyTorch with CUDA"
-fi
+if has_torch; then part step-pytorch python3 "$here/step.py" step --json step-pytorch.json
+else line "step-pytorch, time-pytorch" "skipped: no PyTorch with CUDA"; fi
 # Weights and noise are made again in a second; the figures stay.
 rm -f step/*.u8 step/*.safetensors
 if [ -x "$playhouse" ]; then
   part doctor "$playhouse" doctor
   part feed feed
   part jumppad "$playhouse" run jumppad --device cuda
-  part jumppad-small-model "$playhouse" --home small run jumppad --set model=small --device cuda
   # One rank sums through NCCL as many do: the same figures as without, and what the sums cost.
   part one-rank env RANK=0 WORLD_SIZE=1 "$playhouse" --home one-rank run jumppad-small --device cuda
   if [ "$(wc -l < gpu.txt)" -gt 1 ]; then part every-gpu every_gpu
   else line every-gpu "skipped: there is one"; fi
+  part jumppad-small-model "$playhouse" --home small run jumppad --set model=small --device cuda
 else
-  line "jumppad" "skipped: no $playhouse"
+  line "jumppad and others" "skipped: no $playhouse"
 fi
+if command -v compute-sanitizer > /dev/null; then part sanitize "$laboratory" sanitize
+else line sanitize "skipped: no compute-sanitizer on PATH"; fi
+if has_torch; then part time-pytorch python3 "$here/pytorch.py" times.json --json times-pytorch.json; fi
 exit "$failed"
