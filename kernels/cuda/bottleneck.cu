@@ -17,7 +17,7 @@
 //   backward  a block is ROWS rows at a time; a warp is 32 of the 4C hidden columns, and computes z and dz transposed, [hidden, row]:
 //             so they are the A fragments of dW1^T and dW2, which stay in the warp's registers over all rows that the block
 //             ever sees. dz also goes to shared memory, for dn sums over all warps. The next rows arrive meanwhile.
-//             A block leaves one row of parts[blocks, 8CC + 8C]: dW1, dW2, db1, db2, dscale, dg, db; bottleneck_add adds them up.
+//             A block leaves one row of parts[blocks, 8CC + 8C]: dW1, dW2, db1, db2, dscale, dg, db; reduce.cu adds them up.
 //
 // Channels have no order in a product, so those of the forward pass lie such that a lane's are 8 neighbours (`slot`).
 //
@@ -523,34 +523,3 @@ INLINE void backward(const bf16* dy, const bf16* x, const float* g, const float*
 // Rows at once of a backward pass: what fits 99 KiB of shared memory.
 INSTANCE(32, 64)
 INSTANCE(64, 32)
-
-// Each gradient += the sum over `rows` of its columns of parts. A block is 32 columns, of one gradient, as in reduce.cu.
-KERNEL(bottleneck_add, 256)
-(const float* parts, float* dw1, float* dw2, float* db1, float* db2, float* dscale, float* dg, float* db, int rows, int c) {
-    SHARED(float, sums, 256);
-    const int matrix = 4 * c * c, width = 2 * matrix + 8 * c, column = block() * 32 + lane();
-    float sum = 0;
-    for (int r = warp(); r < rows; r += 8) {
-        sum += parts[static_cast<size_t>(r) * width + column];
-    }
-    sums[thread()] = sum;
-    __syncthreads();
-    if (warp() > 0) {
-        return;
-    }
-    for (int r = 1; r < 8; ++r) {
-        sum += sums[r * 32 + lane()];
-    }
-    // Of the vectors, those of 4 C before those of C.
-    const int after = column - 2 * matrix, vector = (after - 4 * c) / c, place = (after - 4 * c) % c;
-    float* to;
-    if (after < 0) {
-        to = column < matrix ? dw1 + column : dw2 + column - matrix;
-    } else if (after < 4 * c) {
-        to = db1 + after;
-    } else {
-        to = (vector == 0 ? db2 : vector == 1 ? dscale : vector == 2 ? dg : db) + place;
-    }
-    *to += sum;
-}
-REGISTER(bottleneck_add)

@@ -12,9 +12,9 @@ use crate::{
     RanksError, Stem, Tensor,
 };
 
-/// Images at once on a GPU: a batch of 8,192 frames is sixteen rounds of launches, of which even the last stage's have 8,192 rows. The
-/// activations of so many frames of the paper's model are 1.7 GiB, and REINFORCE holds them three times. Not measured yet.
-const IMAGES: usize = 512;
+/// Images at once on a GPU: a batch of 8,192 frames is eight rounds of launches, of which even the last stage's have 16,384 rows. The
+/// activations of so many frames of the paper's model are 1.3 GB, and REINFORCE holds them three times. Not measured yet.
+const IMAGES: usize = 1024;
 
 /// A device as a [`Backend`].
 pub struct Cuda<D> {

@@ -120,7 +120,5 @@ pub fn backward(
             ),
         ],
     };
-    let (taps_sum, bias_sum) =
-        (add_rows(parts, dw, rows, taps, 50 * d.c, 0), add_rows(parts, db, rows, d.c, 50 * d.c, taps));
-    vec![data, sums, taps_sum, bias_sum]
+    vec![data, sums, add_rows(parts, rows, &[(dw, taps), (db, d.c)])]
 }

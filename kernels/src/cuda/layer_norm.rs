@@ -102,7 +102,6 @@ pub fn backward(
             ),
         ],
     };
-    launches.push(add_rows(parts, dg, blocks, cols, 2 * cols, 0));
-    launches.push(add_rows(parts, db, blocks, cols, 2 * cols, cols));
+    launches.push(add_rows(parts, blocks, &[(dg, cols), (db, cols)]));
     launches
 }

@@ -105,12 +105,12 @@ pub fn layer_scale_backward(
     let ((name, _), Cut { side, across, down }) = (instance!("layer_scale_backward", n), cut(m, n));
     vec![
         launch!(name, [across, down, 1], dy, pre, scale, dpre, parts, m, n, side),
-        add_rows(parts, dscale, down, n, n, 0),
+        add_rows(parts, down, &[(dscale, n)]),
     ]
 }
 
 /// db[N] += column sums of dy[M,N].
 pub fn bias_backward(dy: Pointer, db: Pointer, parts: Pointer, m: usize, n: usize) -> Vec<Launch> {
     let ((name, _), Cut { side, across, down }) = (instance!("bias_backward", n), cut(m, n));
-    vec![launch!(name, [across, down, 1], dy, parts, m, n, side), add_rows(parts, db, down, n, n, 0)]
+    vec![launch!(name, [across, down, 1], dy, parts, m, n, side), add_rows(parts, down, &[(db, n)])]
 }

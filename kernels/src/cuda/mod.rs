@@ -171,7 +171,21 @@ fn blocks(count: usize) -> u32 {
     u32::try_from(count).unwrap_or_else(|_| panic!("a grid of {count} blocks"))
 }
 
-/// out[cols] += the sum over rows of parts[rows, stride], columns `from .. from + cols`.
-fn add_rows(parts: Pointer, out: Pointer, rows: usize, cols: usize, stride: usize, from: usize) -> Launch {
-    launch!("add_rows", [cols.div_ceil(32), 1, 1], parts, out, rows, cols, stride, from)
+/// Gradients that one launch adds up.
+const GRADIENTS: usize = 7;
+
+/// Each gradient += the sum over rows of its columns of parts[rows, ..], which hold the gradients one after another; each comes with its
+/// length.
+///
+/// # Panics
+/// If there are more than [`GRADIENTS`] (programmer error).
+fn add_rows(parts: Pointer, rows: usize, gradients: &[(Pointer, usize)]) -> Launch {
+    assert!(gradients.len() <= GRADIENTS, "{} gradients in one launch", gradients.len());
+    let columns: usize = gradients.iter().map(|(_, columns)| columns).sum();
+    let mut launch = launch!("add_rows", [columns.div_ceil(32), 1, 1], parts, rows);
+    let none = std::iter::repeat_n(&(0, 0), GRADIENTS - gradients.len());
+    for (gradient, columns) in gradients.iter().chain(none) {
+        launch.arguments.extend([Argument::from(*gradient), Argument::from(*columns)]);
+    }
+    launch
 }

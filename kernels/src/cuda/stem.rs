@@ -30,7 +30,6 @@ pub fn backward(dy: Pointer, pixels: Pointer, dw: Pointer, db: Pointer, parts: P
     let (rows, c) = (part_rows(d), d.channels);
     vec![
         launch!("stem_backward", [rows, c.div_ceil(CHANNELS), 1], dy, pixels, parts, d.rows(), d.size, c),
-        add_rows(parts, dw, rows, 48 * c, 49 * c, 0),
-        add_rows(parts, db, rows, c, 49 * c, 48 * c),
+        add_rows(parts, rows, &[(dw, 48 * c), (db, c)]),
     ]
 }
