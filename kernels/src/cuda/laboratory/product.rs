@@ -6,8 +6,9 @@ use crate::cuda::linear::Epilogue;
 use crate::cuda::{Fused, Operand, Pointer, Product, Store, Store::*};
 use crate::reference::{gelu, linear};
 
-/// Rows, inner size and columns: one element, one column (a reward model's head), odd sizes, more than a tile.
-const SHAPES: [(usize, usize, usize); 5] = [(1, 1, 1), (3, 40, 1), (17, 33, 9), (64, 48, 68), (130, 64, 96)];
+/// Rows, inner size and columns: one element, one column (a reward model's head), odd sizes, more than a tile, an encoder block.
+const SHAPES: [(usize, usize, usize); 6] =
+    [(1, 1, 1), (3, 40, 1), (17, 33, 9), (64, 48, 68), (130, 64, 96), (256, 64, 256)];
 
 pub(super) fn cases() -> Vec<Case> {
     SHAPES.into_iter().map(|(m, k, n)| one(Gemm { m, k, n })).collect()
