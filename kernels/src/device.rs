@@ -1,7 +1,7 @@
 //! What this machine has: for `playhouse doctor`, and for choosing a device.
 //!
-//! [`probe`] only looks. It never panics, on a machine without CUDA neither: cudarc panics when a library it needs is
-//! absent, so each library is asked for before its first call.
+//! [`probe`] only looks. It never panics, on a machine without CUDA neither: cudarc panics when a library or a function in it is
+//! absent, so each library is asked for before its first call, and for the functions that make it what it is and are its newest.
 
 use crate::cpu::simd::Level;
 use cudarc::{cublaslt, driver, nccl, nvrtc};
@@ -101,6 +101,35 @@ const CUBLASLT: &str = "cuBLASLt (libcublasLt) multiplies matrices on the GPU; i
 const NCCL: &str = "NCCL (libnccl) sums gradients over GPUs, for training on several; it is in NVIDIA's package libnccl-dev, and as \
                     libnccl.so.2 in the Python package nvidia-nccl-cu13: link that as libnccl.so in a folder on LD_LIBRARY_PATH";
 
+/// Functions of each library without which it is another one, or too old.
+const DRIVER_HAS: [&str; 4] =
+    ["cuInit", "cuDriverGetVersion", "cuStreamBeginCapture_v2", "cuGraphInstantiateWithFlags"];
+const NVRTC_HAS: [&str; 3] = ["nvrtcVersion", "nvrtcCompileProgram", "nvrtcGetCUBIN"];
+const CUBLASLT_HAS: [&str; 3] = ["cublasLtGetVersion", "cublasLtMatmul", "cublasLtMatmulAlgoGetHeuristic"];
+const NCCL_HAS: [&str; 3] = ["ncclGetVersion", "ncclCommInitRank", "ncclAllReduce"];
+
+/// That a library is not there, or is not what its name says; `has` finds a function in one that is.
+fn unusable(what: &str, there: bool, functions: &[&str], has: impl Fn(&str) -> bool) -> Option<Library> {
+    if !there {
+        return Some(missing(what, "not found"));
+    }
+    let lacking = functions.iter().find(|function| !has(function))?;
+    Some(missing(what, &format!("found, but it is another library of that name or too old a one, without {lacking}")))
+}
+
+/// Whether a module of cudarc's finds its library, and functions in it.
+macro_rules! unusable {
+    ($what:expr, $functions:expr, $library:ident) => {
+        // SAFETY: tries to load the library and forgets it; NVIDIA's constructors have no preconditions. Asked for functions only where it
+        // is there; no function is called.
+        unsafe {
+            unusable($what, $library::sys::is_culib_present(), &$functions, |function| {
+                $library::sys::culib().get::<*const std::ffi::c_void>(function.as_bytes()).is_ok()
+            })
+        }
+    };
+}
+
 fn missing(what: &str, problem: &str) -> Library {
     Library::Missing { why: format!("{problem}: {what}") }
 }
@@ -127,9 +156,8 @@ fn probe_cpu() -> CpuDevice {
 }
 
 fn probe_driver() -> (Library, Vec<Gpu>) {
-    // SAFETY: tries to load the library and forgets it; NVIDIA's constructors have no preconditions.
-    if !unsafe { driver::sys::is_culib_present() } {
-        return (missing(DRIVER, "not found"), Vec::new());
+    if let Some(unusable) = unusable!(DRIVER, DRIVER_HAS, driver) {
+        return (unusable, Vec::new());
     }
     if let Err(error) = driver::result::init() {
         return (missing(DRIVER, &format!("found, but it does not start ({:?})", error.0)), Vec::new());
@@ -161,9 +189,8 @@ fn probe_gpu(ordinal: i32) -> Result<Gpu, driver::DriverError> {
 }
 
 fn probe_nvrtc() -> Library {
-    // SAFETY: as in `probe_driver`.
-    if !unsafe { nvrtc::sys::is_culib_present() } {
-        return missing(NVRTC, "not found");
+    if let Some(unusable) = unusable!(NVRTC, NVRTC_HAS, nvrtc) {
+        return unusable;
     }
     let (mut major, mut minor) = (0, 0);
     // SAFETY: both places are valid for the answer.
@@ -174,9 +201,8 @@ fn probe_nvrtc() -> Library {
 }
 
 fn probe_cublaslt() -> Library {
-    // SAFETY: as in `probe_driver`.
-    if !unsafe { cublaslt::sys::is_culib_present() } {
-        return missing(CUBLASLT, "not found");
+    if let Some(unusable) = unusable!(CUBLASLT, CUBLASLT_HAS, cublaslt) {
+        return unusable;
     }
     // SAFETY: no arguments, no preconditions.
     let version = unsafe { cublaslt::sys::cublasLtGetVersion() };
@@ -184,9 +210,8 @@ fn probe_cublaslt() -> Library {
 }
 
 pub(crate) fn probe_nccl() -> Library {
-    // SAFETY: as in `probe_driver`.
-    if !unsafe { nccl::sys::is_culib_present() } {
-        return missing(NCCL, "not found");
+    if let Some(unusable) = unusable!(NCCL, NCCL_HAS, nccl) {
+        return unusable;
     }
     match nccl::result::get_nccl_version() {
         Ok(version) => {

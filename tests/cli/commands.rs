@@ -1,6 +1,6 @@
 //! Every command on good input.
 
-use super::house::{House, read_json};
+use super::house::{House, Ran, read_json};
 
 #[test]
 fn help_teaches_and_version_tells() {
@@ -124,6 +124,29 @@ fn doctor_says_what_will_be_used() {
     let json: serde_json::Value = serde_json::from_str(&house.ok(&["doctor", "--json"]).out).unwrap();
     assert!(json["cores"].as_u64().unwrap() >= 1);
     assert!(!json["backend"].as_str().unwrap().is_empty());
+}
+
+/// A library of the name that it should have, and nothing in it of what it should: no reason to crash.
+#[test]
+#[cfg(target_os = "linux")]
+fn libraries_that_are_others_are_said_and_not_used() {
+    let house = House::new();
+    house.write("p.toml", "name = 'p'\n[[stage]]\nname = 't'\nkind = 'query'\nsql = 'select 1 as x'\n");
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let other = maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(|path| path.contains("libm.so"));
+    std::fs::create_dir(house.path("lib")).unwrap();
+    for name in ["cuda", "nvrtc", "cublasLt", "nccl"] {
+        std::fs::copy(other.expect("tests are linked with libm"), house.path(&format!("lib/lib{name}.so"))).unwrap();
+    }
+    let ran = |arguments: &[&str]| {
+        let mut command = house.command(arguments);
+        Ran::of(command.env("LD_LIBRARY_PATH", house.path("lib")).output().unwrap())
+    };
+    let doctor = ran(&["doctor"]);
+    assert_eq!((doctor.status, doctor.out.matches("another library of that name").count()), (0, 4), "{}", doctor.out);
+    assert_eq!(ran(&["run", "p.toml", "--device", "auto"]).status, 0);
+    let refused = ran(&["run", "p.toml", "--device", "cuda"]);
+    assert!(refused.status == 1 && refused.err.contains("without cuInit"), "{}", refused.err);
 }
 
 /// Where CUDA works there is nothing to refuse: then only `cpu` and `auto` are asked for.

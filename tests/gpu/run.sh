@@ -13,7 +13,11 @@
 # parts come in the order of what they tell for their time; every operator under torch.compile takes longest.
 set -uo pipefail
 
-folder="${1:?usage: tests/gpu/run.sh FOLDER [LABORATORY [PLAYHOUSE]]}"
+if [ $# -lt 1 ] || [ $# -gt 3 ] || [[ "$1" == -* ]]; then
+  echo "usage: [PARTS=\"check time\"] [LIMIT=SECONDS] tests/gpu/run.sh FOLDER [LABORATORY [PLAYHOUSE]]" >&2
+  exit 2
+fi
+folder="$1"
 here="$(cd "$(dirname "$0")" && pwd)"
 laboratory="$(realpath -m "${2:-$here/../../target/release/laboratory}")"
 playhouse="$(realpath -m "${3:-$here/../../target/release/playhouse}")"
@@ -58,20 +62,24 @@ every_gpu() {
 
 # How fast the paper's model trains from Parquet and from the arena, in frames a second.
 feed() {
+  # What an earlier run has finished would not be timed again.
+  rm -rf feed
   # Thirty steps of 256 windows of 32 frames.
   "$playhouse" --home feed run "$here/feed.toml" --device cuda &&
     "$playhouse" --home feed sql --format csv -f "$here/feed.sql" --param frames=$((30 * 256 * 32)) | tee feed.csv
+  # A line for each codec, and one of names.
+  [ "$(wc -l < feed.csv)" -eq 4 ]
 }
 
 export -f every_gpu feed
 
 has_torch() { python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; }
 
-date -u '+%F %H:%M UTC' > summary.txt
 if ! nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader > gpu.txt 2>&1; then
-  line "gpu" "nvidia-smi finds none"
+  echo "run.sh: nvidia-smi finds no GPU: $(head -1 gpu.txt)" >&2
   exit 1
 fi
+date -u '+%F %H:%M UTC' > summary.txt
 line "gpu" "$(head -1 gpu.txt)"
 capability="$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)"
 

@@ -102,7 +102,7 @@ pub struct CopyArgs {
 /// A frame codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FrameCodec {
-    /// Lossless, decoded several times as fast as JPEG, 20 to 27 kB a frame: for training
+    /// Lossless, decoded several times as fast as JPEG, 20 to 30 kB a frame: for training
     Fast,
     /// Lossless, small, slow
     Png,
