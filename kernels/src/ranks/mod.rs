@@ -77,7 +77,7 @@ impl fmt::Display for RanksError {
             Self::Launch(why) | Self::Apart(why) | Self::Nccl(why) => f.write_str(why),
             Self::Lost { rank, source } => write!(f, "rank {rank} is lost: {source}"),
             Self::Left { rank } => write!(f, "rank {rank} was stopped"),
-            Self::Stopped => f.write_str("stopped while it waited for the other ranks"),
+            Self::Stopped => f.write_str("stopped on request"),
             Self::GivenUp { rank, why } => write!(f, "rank {rank} has given up: {why}"),
         }
     }
@@ -281,8 +281,16 @@ impl Ranks {
 
 impl Links {
     fn send(&mut self, link: usize, rank: usize, content: Content, bytes: &[u8]) -> Result<(), RanksError> {
-        let task = self.task;
-        frame::write(&mut self.streams[link], task, content, bytes).map_err(|source| RanksError::Lost { rank, source })
+        let (task, stream) = (self.task, &mut self.streams[link]);
+        frame::write(stream, task, content, bytes).map_err(|source| {
+            // That it was stopped, which it said before it ended, tells more than how the connection broke.
+            while let Ok(frame) = frame::read(stream) {
+                if frame.content == Content::Left {
+                    return RanksError::Left { rank };
+                }
+            }
+            RanksError::Lost { rank, source }
+        })
     }
 
     /// To every connection, whether or not it still stands.

@@ -170,8 +170,9 @@ fn who_only_waits_can_be_stopped() {
     stopped_soon(|waiting| launch(0, 2).accept(&listener, waiting).unwrap_err());
     // While somebody listens who never answers.
     stopped_soon(|waiting| Ranks::meet(&launch(1, 2), waiting).unwrap_err());
-    drop(listener);
-    stopped_soon(|waiting| Ranks::meet(&launch(1, 2), waiting).unwrap_err());
+    // While nobody listens, as at a port that no test is given.
+    let nobody = Launch { address: "127.0.0.1:1".to_owned(), ..launch(1, 2) };
+    stopped_soon(|waiting| Ranks::meet(&nobody, waiting).unwrap_err());
 }
 
 #[test]
@@ -186,6 +187,23 @@ fn a_rank_that_is_stopped_between_tasks_says_so() {
     });
     assert_eq!(errors[0], "rank 1 was stopped");
     assert_eq!(errors[2], "rank 0 has given up: rank 1 was stopped");
+}
+
+/// However many tasks have been begun since.
+#[test]
+fn a_rank_that_was_stopped_is_named_when_it_is_next_needed() {
+    let errors = together(2, |ranks| {
+        if !ranks.leads() {
+            return ranks.next(&|| true).unwrap_err().to_string();
+        }
+        // The first ones go into a connection whose end has not been noticed yet.
+        loop {
+            if let Err(error) = ranks.begin(&[0; 1000]) {
+                return error.to_string();
+            }
+        }
+    });
+    assert_eq!(errors, ["rank 1 was stopped", "stopped on request"]);
 }
 
 /// Rank 0 says whom it refused and goes on waiting; the other learns why, and may come again as it should be.
