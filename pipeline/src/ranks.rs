@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, anyhow};
-use playhouse_agent::{Compute, Ranks};
+use playhouse_agent::{Compute, Error, Ranks};
 use playhouse_queries::{Session, SessionOptions};
 use serde::{Deserialize, Serialize};
 
@@ -58,15 +58,25 @@ pub fn lead(kind: &str, context: &StageContext) -> Result<Outcome> {
         inputs: inputs.collect::<Result<_>>()?,
     };
     ranks.begin(&serde_json::to_vec(&task)?)?;
-    caught(kind, context).inspect_err(|error| ranks.give_up(&chain(error)))
+    let outcome = caught(kind, context).inspect_err(|error| ranks.give_up(&chain(error)));
+    outcome.map_err(|error| {
+        let stopped = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::Interrupted)));
+        match stopped && !context.progress.stop() {
+            // Nobody asked this process, so nobody who reads what it says knows why.
+            true => {
+                anyhow!("another rank was stopped, and all with it; the same command goes on from the last checkpoint")
+            }
+            false => error,
+        }
+    })
 }
 
-/// Helps rank 0 until it is through.
+/// Helps rank 0 until it is through, or this rank is asked to stop.
 ///
 /// # Errors
-/// Rank 0 is lost. What keeps this rank from its part of a stage is told to rank 0, whose stage then fails.
+/// Rank 0 is lost, or this rank was stopped. What keeps this rank from its part of a stage is told to rank 0, whose stage then fails.
 pub fn follow(ranks: &Ranks, compute: Compute) -> Result<()> {
-    while let Some(task) = ranks.next()? {
+    while let Some(task) = ranks.next(&interrupted)? {
         let task: Task = serde_json::from_slice(&task).context("rank 0 runs another version of playhouse")?;
         if let Err(error) = help(&task, ranks, compute) {
             ranks.give_up(&chain(&error));

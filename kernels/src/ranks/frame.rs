@@ -13,10 +13,17 @@ pub enum Content {
     Task,
     /// No more tasks come.
     End,
+    /// The sender was stopped and does nothing any more, whatever the task.
+    Left,
 }
 
-const CONTENTS: [(u8, Content); 4] =
-    [(b's', Content::Sum), (b'g', Content::GivenUp), (b't', Content::Task), (b'e', Content::End)];
+const CONTENTS: [(u8, Content); 5] = [
+    (b's', Content::Sum),
+    (b'g', Content::GivenUp),
+    (b't', Content::Task),
+    (b'e', Content::End),
+    (b'l', Content::Left),
+];
 
 /// One message.
 #[derive(Debug, PartialEq, Eq)]

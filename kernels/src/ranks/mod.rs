@@ -4,6 +4,7 @@
 //!   rank 0 (leads)  --- TCP ---  rank 1          a task       0 -> all       what to do next
 //!                   --- TCP ---  rank 2          a sum        all -> 0 -> all
 //!                   --- TCP ---  rank 3          given up     any -> 0 -> all
+//!                                                stopped      any -> 0
 //! ```
 //!
 //! A star: it carries a few numbers a step, and the gradients of processors; those of GPUs go through NCCL. Rank 0 adds in order of rank and
@@ -22,11 +23,20 @@ use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use frame::{Content, Frame};
-pub use launch::Launch;
+pub use launch::{Launch, Waiting};
 #[doc(hidden)]
 pub use together::together;
+
+/// Between two looks at whether somebody who waits was asked to stop.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Whether a read only found nothing: yet, in its time, or because a signal came.
+fn idle(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
 
 /// Why ranks cannot work together.
 #[derive(Debug)]
@@ -48,6 +58,13 @@ pub enum RanksError {
         /// Its reason.
         why: String,
     },
+    /// A rank was asked to stop, and has ended.
+    Left {
+        /// Which.
+        rank: usize,
+    },
+    /// This rank was asked to stop while it waited for others.
+    Stopped,
     /// Ranks do not do the same.
     Apart(String),
     /// GPUs cannot sum, because NCCL is absent or refuses: why, and what would help.
@@ -59,6 +76,8 @@ impl fmt::Display for RanksError {
         match self {
             Self::Launch(why) | Self::Apart(why) | Self::Nccl(why) => f.write_str(why),
             Self::Lost { rank, source } => write!(f, "rank {rank} is lost: {source}"),
+            Self::Left { rank } => write!(f, "rank {rank} was stopped"),
+            Self::Stopped => f.write_str("stopped on request"),
             Self::GivenUp { rank, why } => write!(f, "rank {rank} has given up: {why}"),
         }
     }
@@ -111,9 +130,9 @@ impl Ranks {
     /// Meets the other ranks: waits until all are there, for ten minutes at most.
     ///
     /// # Errors
-    /// The address cannot be used, or a rank does not come.
-    pub fn meet(launch: &Launch) -> Result<Self, RanksError> {
-        Ok(Self::over(launch, launch.streams()?))
+    /// The address cannot be used, a rank does not come, rank 0 refuses this one, or it was stopped.
+    pub fn meet(launch: &Launch, waiting: Waiting<'_>) -> Result<Self, RanksError> {
+        Ok(Self::over(launch, launch.streams(waiting)?))
     }
 
     fn over(launch: &Launch, streams: Vec<TcpStream>) -> Self {
@@ -212,13 +231,20 @@ impl Ranks {
         (1..self.size()).try_for_each(|rank| links.send(rank - 1, rank, Content::Task, task))
     }
 
-    /// Other ranks: waits for the next task; none when rank 0 is through.
+    /// Other ranks: waits for the next task; none when rank 0 is through. `stop` is asked several times a second.
     ///
     /// # Errors
-    /// Rank 0 is lost.
-    pub fn next(&self) -> Result<Option<Vec<u8>>, RanksError> {
+    /// Rank 0 is lost; or this rank is to stop, which rank 0 learns when it next needs it.
+    pub fn next(&self, stop: &dyn Fn() -> bool) -> Result<Option<Vec<u8>>, RanksError> {
         let mut links = self.links();
         loop {
+            if stop() {
+                links.tell_all(Content::Left, &[]);
+                return Err(RanksError::Stopped);
+            }
+            if links.next.is_none() && !links.speaks()? {
+                continue;
+            }
             let frame = links.next.take().map_or_else(|| links.receive(0, 0), Ok)?;
             match frame.content {
                 Content::Task => {
@@ -226,7 +252,7 @@ impl Ranks {
                     return Ok(Some(frame.bytes));
                 }
                 Content::End => return Ok(None),
-                Content::Sum | Content::GivenUp => {}
+                Content::Sum | Content::GivenUp | Content::Left => {}
             }
         }
     }
@@ -255,8 +281,16 @@ impl Ranks {
 
 impl Links {
     fn send(&mut self, link: usize, rank: usize, content: Content, bytes: &[u8]) -> Result<(), RanksError> {
-        let task = self.task;
-        frame::write(&mut self.streams[link], task, content, bytes).map_err(|source| RanksError::Lost { rank, source })
+        let (task, stream) = (self.task, &mut self.streams[link]);
+        frame::write(stream, task, content, bytes).map_err(|source| {
+            // That it was stopped, which it said before it ended, tells more than how the connection broke.
+            while let Ok(frame) = frame::read(stream) {
+                if frame.content == Content::Left {
+                    return RanksError::Left { rank };
+                }
+            }
+            RanksError::Lost { rank, source }
+        })
     }
 
     /// To every connection, whether or not it still stands.
@@ -268,6 +302,17 @@ impl Links {
 
     fn receive(&mut self, link: usize, rank: usize) -> Result<Frame, RanksError> {
         frame::read(&mut self.streams[link]).map_err(|source| RanksError::Lost { rank, source })
+    }
+
+    /// Other ranks: waits a moment for rank 0 to say something, or to end.
+    fn speaks(&self) -> Result<bool, RanksError> {
+        let stream = &self.streams[0];
+        let limit = |limit| stream.set_read_timeout(limit).map_err(|source| RanksError::Lost { rank: 0, source });
+        limit(Some(POLL))?;
+        // What is wrong with the connection, whoever reads from it will tell.
+        let speaks = !stream.peek(&mut [0]).is_err_and(|e| idle(&e));
+        limit(None)?;
+        Ok(speaks)
     }
 
     fn through(&self, rank: usize) -> RanksError {
@@ -287,6 +332,7 @@ impl Links {
                     self.next = Some(frame);
                     return Err(self.through(rank));
                 }
+                Content::Left => return Err(RanksError::Left { rank }),
                 _ if frame.task != self.task => {}
                 Content::Sum if frame.bytes.len() == length => return Ok(frame.bytes),
                 Content::Sum => {

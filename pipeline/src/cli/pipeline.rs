@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use playhouse_agent::Ranks;
-use playhouse_kernels::ranks::Launch;
+use playhouse_kernels::ranks::{Launch, Waiting};
 
 use super::args::{PipelineArgs, PlanArgs, RunArgs};
 use super::text::{columns, number};
@@ -14,6 +14,7 @@ use crate::engine::clock;
 use crate::engine::definition::Definition;
 use crate::engine::plan::{Plan, State};
 use crate::engine::run::{Fate, Options, Summary, run as execute, title, verdict};
+use crate::progress::interrupted;
 use crate::ranks::follow;
 
 /// Figures of a stage that fit on its line.
@@ -94,6 +95,7 @@ fn describe(plan: &Plan) -> String {
 pub(super) fn run(context: &mut Context, args: RunArgs) -> Result<()> {
     let definition = Definition::load(&args.pipeline.pipeline)?;
     let launch = Launch::from_environment().map_err(|e| Error::Usage(e.to_string()))?;
+    let launch = launch.map(|launch| Launch { command: number_of(&definition, &args.pipeline), ..launch });
     if args.jobs > 1 && launch.as_ref().is_some_and(|launch| launch.size > 1) {
         let why = "--jobs and several ranks (WORLD_SIZE): ranks train one stage at a time, so leave --jobs out";
         return Err(Error::Usage(why.to_owned()).into());
@@ -128,7 +130,14 @@ fn meet(context: &Context, launch: Option<&Launch>) -> Result<Ranks> {
     if launch.size > 1 && launch.rank == 0 {
         context.console.line(&format!("waiting for {} ranks at {}", launch.size, launch.address));
     }
-    Ok(Ranks::meet(launch)?)
+    let waiting = Waiting { stop: &interrupted, tell: &|line| context.console.line(line) };
+    Ok(Ranks::meet(launch, waiting)?)
+}
+
+/// What all ranks should be started with, as a number: the definition, and what of it is to run. Not where, nor on what device.
+fn number_of(definition: &Definition, args: &PipelineArgs) -> u64 {
+    let hash = blake3::hash(format!("{:?}", (definition.text(), &args.set, &args.select)).as_bytes());
+    hash.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 fn summarise(plan: &Plan, summary: &Summary) -> String {

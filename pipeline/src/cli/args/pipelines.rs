@@ -46,7 +46,8 @@ Examples:
 
 Training on several GPUs or machines: start one process each with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT,
 as torchrun and its like do. Each takes its part of every batch of pretrain, finetune, prefer and reward; rank 0 does the
-rest. All need the same files at the same paths. A checkpoint does not know how many there were.
+rest. All need the same files at the same paths. The pipeline, --set and --select are those of rank 0, whatever the others were
+started with. A checkpoint does not know how many there were.
 
 Ctrl-C stops at the next checkpoint; the same command goes on from there.")]
 pub struct RunArgs {
