@@ -84,10 +84,11 @@ fn a_damaged_output_is_made_again() {
 }
 
 /// Turns bits of a file over and leaves its size and time, as a failing disk does.
-fn rot(path: &std::path::Path, places: std::ops::Range<usize>) {
+fn rot(path: &std::path::Path) {
     let time = std::fs::metadata(path).unwrap().modified().unwrap();
     let mut bytes = std::fs::read(path).unwrap();
-    bytes[places].iter_mut().step_by(100).for_each(|byte| *byte ^= 0x10);
+    let most = bytes.len() / 4 * 3;
+    bytes[1000..most].iter_mut().for_each(|byte| *byte ^= 0x10);
     std::fs::write(path, bytes).unwrap();
     std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
@@ -115,13 +116,13 @@ settings = { data = "play", windows = "starts", model = "tiny", steps = 1, batch
     let made = house.files("small", "play");
     let play = house.outputs("small", "play")[0].clone();
     let frames = play.join("data/frames/part-000000000000.parquet");
-    rot(&frames, 1000..1_000_000);
+    rot(&frames);
     let shown = format!(".playhouse/small/play/{}", play.file_name().unwrap().to_str().unwrap());
     let verify = format!("playhouse verify --deep {shown}/data");
     let says = ["frames/part-000000000000.parquet: damaged", "since stage `play` wrote it", &verify];
     let ran = house.fails(1, &["run", "small.toml"], &says);
     assert!(ran.err.contains(&format!("delete the folder {shown} and run again")), "{}", ran.err);
-    house.fails(1, &["verify", "--deep", &format!("{shown}/data")], &["1 problem"]);
+    house.fails(1, &["verify", "--deep", &format!("{shown}/data")], &["problem"]);
     std::fs::remove_dir_all(&play).unwrap();
     house.ok(&["run", "small.toml"]);
     assert!(house.files("small", "play") == made);
