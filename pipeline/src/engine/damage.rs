@@ -1,6 +1,6 @@
 //! Whether a stage failed because an input's file is no longer what was written, and what to do about it.
 //!
-//! A plan looks at the sizes of an output's files and not at their content, because reading 10,000 hours takes minutes. So a disk
+//! A plan looks at sizes and times of an output's files and not at their content: reading 10,000 hours takes minutes. So a disk
 //! that loses bits is first noticed by the stage that reads them, whose error names the file; that file alone is hashed here.
 
 use std::path::Path;
