@@ -65,16 +65,24 @@ impl Windows {
         Ok(Windows { frames: Frames::open(dataset, episodes, side, budget)?, windows, role, packed: Vec::new() })
     }
 
-    /// The windows of a query's result, from its Parquet file. Windows without a single weighted step are left out.
+    /// The windows of a query's result, from its Parquet file. Windows without a single weighted step are left out. `purpose` is
+    /// what they are for, as "to train on".
     ///
     /// # Errors
     /// As for [`Windows::open`]; also if the table lacks a column or is empty.
-    pub fn from_table(dataset: &Path, file: &Path, role: Role, side: usize, budget: usize) -> Result<Self> {
+    pub fn from_table(
+        dataset: &Path,
+        file: &Path,
+        purpose: &str,
+        role: Role,
+        side: usize,
+        budget: usize,
+    ) -> Result<Self> {
         let mut windows = windows_from_batch(&table::read(file)?).with_context(|| file.display().to_string())?;
         windows.retain(|window| (0..window.length as usize).any(|t| weight(role, window, t) > 0.0));
         ensure!(
             !windows.is_empty(),
-            "{} holds no windows to train on: loosen the query that makes it, or record more episodes",
+            "{} holds no windows {purpose}: loosen the query that makes it, or record more episodes",
             file.display()
         );
         Windows::open(dataset, windows, role, side, budget)

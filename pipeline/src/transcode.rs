@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, bail, ensure};
 use playhouse_schemas::{Codec, Dataset, DatasetSpec, Episode, EpisodeRow, FrameSpec};
@@ -36,7 +36,7 @@ pub struct Transcoded {
 /// without loss keeps the source's pixels as they are decoded, which is checked for each frame.
 ///
 /// # Errors
-/// The source stores no frames or has them in this codec already, the target holds other episodes or another codec, a frame is
+/// The source stores no frames or has them in this codec already, the target lies in the source, holds other episodes or another codec, a frame is
 /// damaged, the disk fails, or the user asked to stop.
 pub fn transcode(
     source: &Path,
@@ -51,6 +51,12 @@ pub fn transcode(
         bail!("{place} stores no frames; record or import it with frames");
     };
     ensure!(from.codec != codec, "{place} has its frames in this codec already");
+    let (inner, outer) = (resolved(target), resolved(source.root()));
+    ensure!(
+        inner == outer || !inner.starts_with(&outer),
+        "{} lies in {place}, whose sidecar it would become: transcode into a folder outside of it",
+        target.display()
+    );
     let to = FrameSpec { codec, ..from.clone() };
     let spec = DatasetSpec { actions: source.spec().actions.clone(), frames: Some(to.clone()) };
     let target = Dataset::create(target, &spec)?;
@@ -93,6 +99,16 @@ pub fn transcode(
 }
 
 const STOPPED: &str = "stopped on request; run again to continue";
+
+/// Where a path leads, symbolic links resolved as far as it is there already.
+fn resolved(path: &Path) -> PathBuf {
+    let whole = absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = whole.ancestors().find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
+    match there.and_then(|(folder, real)| Some(real.join(whole.strip_prefix(folder).ok()?))) {
+        Some(path) => path,
+        None => whole,
+    }
+}
 
 fn size(episode: &Episode) -> u64 {
     episode.frames.iter().map(|frame| frame.len() as u64).sum()
@@ -198,6 +214,13 @@ mod tests {
         assert!(refused(&none, &fresh, Codec::Fast).contains("stores no frames"));
         assert!(refused(&jpeg, &fresh, FrameSpec::default().codec).contains("in this codec already"));
         assert!(!fresh.exists());
+        std::os::unix::fs::symlink(&jpeg, dir.path().join("link")).unwrap();
+        for inside in
+            [jpeg.join("sub"), jpeg.join("deep/er"), dir.path().join("none/../jpeg/sub"), dir.path().join("link/sub")]
+        {
+            assert!(refused(&jpeg, &inside, Codec::Fast).contains("transcode into a folder outside of it"));
+            assert!(!inside.exists());
+        }
         assert!(refused(&jpeg, &jpeg, Codec::Fast).contains("the frames' codec"));
         // Other episodes under the same ids.
         let other = dir.path().join("other");

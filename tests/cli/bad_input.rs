@@ -142,6 +142,24 @@ fn a_home_that_cannot_be_made_is_named() {
 }
 
 #[test]
+fn a_folder_is_no_model() {
+    let house = House::new();
+    std::fs::create_dir(house.path("base")).unwrap();
+    house.fails(2, &["evaluate", "base"], &["base is a folder, and a model file is wanted\n"]);
+    house.write("base/model.safetensors", "not a model");
+    house.fails(2, &["evaluate", "base"], &["a model file is wanted, such as base/model.safetensors\n"]);
+}
+
+#[test]
+fn a_dataset_is_not_written_into_itself() {
+    let house = House::new();
+    house.ok(&["record", "play", "--episodes", "1"]);
+    let inside = ["transcode", "play", "play/sub", "--codec", "fast"];
+    house.fails(1, &inside, &["play/sub lies in play", "a folder outside of it"]);
+    assert!(!house.path("play/sub").exists());
+}
+
+#[test]
 fn imports_of_other_things_say_what_they_wanted() {
     let house = House::new();
     house.write("clip.npz", "not an archive");

@@ -83,6 +83,79 @@ fn a_damaged_output_is_made_again() {
     assert_eq!(std::fs::read(&table).unwrap(), before);
 }
 
+/// Turns bits of a file over and leaves its size and time, as a failing disk does.
+fn rot(path: &std::path::Path) {
+    let time = std::fs::metadata(path).unwrap().modified().unwrap();
+    let mut bytes = std::fs::read(path).unwrap();
+    let most = bytes.len() / 4 * 3;
+    bytes[1000..most].iter_mut().for_each(|byte| *byte ^= 0x10);
+    std::fs::write(path, bytes).unwrap();
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn a_rotten_input_is_told_with_what_makes_it_whole() {
+    const TRAINS: &str = r#"
+name = "small"
+[[stage]]
+name = "play"
+kind = "record"
+settings = { map = "skygarden", episodes = 2 }
+[[stage]]
+name = "starts"
+kind = "query"
+sql = "select episode_id, 0 as t_start, 32 as length, 1.0 as weight from play.episodes"
+[[stage]]
+name = "learn"
+kind = "pretrain"
+settings = { data = "play", windows = "starts", model = "tiny", steps = 1, batch = 1 }
+"#;
+    let house = House::new();
+    house.write("small.toml", TRAINS);
+    house.ok(&["run", "small.toml", "--select", "play,starts"]);
+    let made = house.files("small", "play");
+    let play = house.outputs("small", "play")[0].clone();
+    let frames = play.join("data/frames/part-000000000000.parquet");
+    rot(&frames);
+    let shown = format!(".playhouse/small/play/{}", play.file_name().unwrap().to_str().unwrap());
+    let verify = format!("playhouse verify --deep {shown}/data");
+    let says = ["frames/part-000000000000.parquet: damaged", "since stage `play` wrote it", &verify];
+    let ran = house.fails(1, &["run", "small.toml"], &says);
+    assert!(ran.err.contains(&format!("delete the folder {shown} and run again")), "{}", ran.err);
+    house.fails(1, &["verify", "--deep", &format!("{shown}/data")], &["problem"]);
+    std::fs::remove_dir_all(&play).unwrap();
+    house.ok(&["run", "small.toml"]);
+    assert!(house.files("small", "play") == made);
+    // An input that is whole is not to blame.
+    house.write("small.toml", &TRAINS.replace("t_start, 32", "t_start, 999999"));
+    let ran = house.fails(1, &["run", "small.toml"], &["learn FAILED"]);
+    assert!(!ran.err.contains("verify"), "{}", ran.err);
+}
+
+#[test]
+fn a_batch_that_no_memory_holds_and_an_empty_table_are_named() {
+    let house = House::new();
+    let learn = |more: &str| {
+        let starts = "select episode_id, 0 as t_start, 32 as length, 1.0 as weight from play.episodes";
+        let query = |name: &str, end: &str| {
+            format!("[[stage]]\nname = \"{name}\"\nkind = \"query\"\nsql = \"{starts}{end}\"\n")
+        };
+        let play = "name = \"p\"\n[[stage]]\nname = \"play\"\nkind = \"record\"\nsettings = { map = \"skygarden\", episodes = 1 }\n";
+        let train = format!(
+            "[[stage]]\nname = \"learn\"\nkind = \"pretrain\"\nsettings = {{ data = \"play\", windows = \"starts\", held_out = \"none\", \
+             model = \"tiny\", steps = 1, {more} }}\n"
+        );
+        house.write("p.toml", &[play, &query("starts", ""), &query("none", " where episode_id < 0"), &train].concat());
+    };
+    for batch in ["100000000", "9223372036854775807"] {
+        learn(&format!("batch = {batch}"));
+        let says = format!("stage `learn`: invalid settings: batch is {batch}, but must be 1 to 65536 windows");
+        house.fails(1, &["plan", "p.toml"], &[&says]);
+    }
+    learn("batch = 1");
+    house.fails(1, &["run", "p.toml"], &["table.parquet holds no windows to measure on (`held_out`): loosen"]);
+}
+
 #[test]
 fn a_failed_branch_leaves_the_others() {
     let house = House::new();

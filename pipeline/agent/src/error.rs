@@ -1,5 +1,6 @@
 //! What can go wrong, and whose fault it is.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Everything this crate can fail with. A variant says who has to act; the message says how.
@@ -21,6 +22,13 @@ pub enum Error {
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
+    },
+
+    /// The disk is full. What was there before is whole.
+    #[error("{path}: the disk is full; free some space and run again", path = path.display())]
+    DiskFull {
+        /// The file that was being written.
+        path: PathBuf,
     },
 
     /// A model or checkpoint file is damaged, or was written by something else.
@@ -76,7 +84,11 @@ impl Error {
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { path: path.into(), source }
+        let path = path.into();
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull { path },
+            _ => Self::Io { path, source },
+        }
     }
 
     pub(crate) fn corrupt(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
@@ -86,3 +98,17 @@ impl Error {
 
 /// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_with_what_to_do() {
+        // As the system says it: ENOSPC.
+        let full = Error::io("runs/checkpoint.safetensors", std::io::Error::from_raw_os_error(28));
+        let said = "runs/checkpoint.safetensors: the disk is full; free some space and run again";
+        assert_eq!(full.to_string(), said);
+        assert!(matches!(Error::io("x", ErrorKind::PermissionDenied.into()), Error::Io { .. }));
+    }
+}

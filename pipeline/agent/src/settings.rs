@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 
+/// Windows that are computed on together. Their frames alone are 24 GiB at the size of `tiny`; a typing error of some more digits
+/// would end the program where it asks for memory.
+pub(crate) const MOST_WINDOWS: usize = 1 << 16;
+
 /// How the learning rate moves after the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -95,10 +99,15 @@ impl Default for Training {
 }
 
 impl Training {
-    /// Checks ranges; names the setting, its value and what would do.
+    /// Checks the ranges of reward training; names the setting, its value and what would do.
     pub fn validate(&self) -> Result<()> {
+        self.validate_with(MOST_WINDOWS / 2, "pairs of windows")
+    }
+
+    /// Checks ranges, with at most `most` of what a batch holds.
+    fn validate_with(&self, most: usize, what: &str) -> Result<()> {
         positive("steps", self.steps as f64)?;
-        positive("batch", self.batch as f64)?;
+        at_once("batch", self.batch, most, what)?;
         positive("lr", self.lr)?;
         positive("clip", self.clip)?;
         positive("checkpoint_every", self.checkpoint_every as f64)?;
@@ -116,9 +125,9 @@ impl Training {
         within("centering", self.centering, 0.0, 10.0)
     }
 
-    /// As [`Training::validate`], and refuses what imitation would ignore.
+    /// As [`Training::validate`], for imitation; also refuses what it would ignore.
     pub fn validate_imitation(&self) -> Result<()> {
-        self.validate()?;
+        self.validate_with(MOST_WINDOWS, "windows")?;
         let default = Self::default();
         let of_rewards =
             [("label_noise", self.label_noise, default.label_noise), ("centering", self.centering, default.centering)];
@@ -158,6 +167,14 @@ pub(crate) fn positive(name: &str, value: f64) -> Result<()> {
     Err(Error::Settings(format!("{name} is {value}, but must be positive")))
 }
 
+/// Checks how many of something are in memory together.
+pub(crate) fn at_once(name: &str, value: usize, most: usize, what: &str) -> Result<()> {
+    if (1..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Settings(format!("{name} is {value}, but must be 1 to {most} {what}")))
+}
+
 pub(crate) fn within(name: &str, value: f64, low: f64, high: f64) -> Result<()> {
     if (low..=high).contains(&value) {
         return Ok(());
@@ -168,6 +185,7 @@ pub(crate) fn within(name: &str, value: f64, low: f64, high: f64) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Reinforce;
 
     #[test]
     fn the_schedule_rises_and_falls_to_a_tenth() {
@@ -186,5 +204,26 @@ mod tests {
         assert!(bad.validate().unwrap_err().to_string().contains("lr is NaN"));
         let bad = Training { label_noise: 2.0, ..Training::default() };
         assert!(bad.validate().unwrap_err().to_string().contains("label_noise"));
+    }
+
+    #[test]
+    fn a_batch_that_no_memory_holds_is_refused() {
+        let of = |batch: usize| Training { batch, ..Training::default() };
+        of(1 << 16).validate_imitation().unwrap();
+        of(1 << 15).validate().unwrap();
+        for batch in [0, (1 << 16) + 1, 100_000_000, i64::MAX as usize] {
+            let message = of(batch).validate_imitation().unwrap_err().to_string();
+            assert!(message.ends_with(&format!("batch is {batch}, but must be 1 to 65536 windows")), "{message}");
+        }
+        // A pair is two windows.
+        let message = of((1 << 15) + 1).validate().unwrap_err().to_string();
+        assert!(message.ends_with("batch is 32769, but must be 1 to 32768 pairs of windows"), "{message}");
+        for (name, many) in [
+            ("batch", Reinforce { batch: usize::MAX, ..Reinforce::default() }),
+            ("lanes", Reinforce { lanes: 100_000_000, ..Reinforce::default() }),
+        ] {
+            let message = many.validate().unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains("must be 1 to 65536"), "{message}");
+        }
     }
 }

@@ -43,6 +43,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_name_may_be_is_told() {
+        let said = |name: &str| KINDS.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+        for (name, characters) in [("name = \"mine\"", "digits, - and _,"), ("name = \"long\"", "digits and _,")] {
+            let rule = format!("lower-case letters, {characters} beginning with a letter");
+            assert!(said(name).contains(&rule), "{name}");
+        }
+    }
+
+    #[test]
     fn every_setting_of_every_kind_is_described_and_no_other() {
         let sections = sections();
         let all: BTreeSet<&str> = sections.keys().flat_map(|heading| heading.split(", ")).collect();

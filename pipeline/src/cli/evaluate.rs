@@ -30,6 +30,14 @@ pub(super) fn evaluate(context: &mut Context, args: &EvaluateArgs) -> Result<()>
 /// A path, or the model of a stage.
 fn model(context: &Context, args: &EvaluateArgs) -> Result<PathBuf> {
     let path = PathBuf::from(&args.model);
+    if path.is_dir() {
+        // In the folder itself, or of a stage that the folder hides by having its name.
+        let stage = || context.stage_dir(&args.model, args.pipeline.as_deref()).ok();
+        let mut folders = std::iter::once(path.clone()).chain(std::iter::once_with(stage).flatten());
+        let found = folders.find_map(|folder| Some(folder.join("model.safetensors")).filter(|model| model.is_file()));
+        let such = found.map(|model| format!(", such as {}", model.display())).unwrap_or_default();
+        return Err(Error::Usage(format!("{} is a folder, and a model file is wanted{such}", path.display())).into());
+    }
     if path.exists() || args.model.contains(std::path::MAIN_SEPARATOR) || args.model.ends_with(".safetensors") {
         return Ok(path);
     }

@@ -8,6 +8,7 @@
 //!  plan.rs         graph x home -> cached / to run / resumes, and why
 //!  preflight.rs    plans the queries on the columns to come
 //!  run.rs          executes a plan                       what is run
+//!  damage.rs       an input's file that rotted, and what to do
 //!  board.rs        which stage may begin
 //!  store.rs        <home>/<pipeline>/<stage>/<fingerprint>/, stage.json, the lock
 //!  names.rs        which output each stage's name means
@@ -21,6 +22,7 @@
 pub mod board;
 pub mod catalog;
 pub mod clock;
+mod damage;
 pub mod definition;
 pub mod error;
 pub mod fingerprint;

@@ -24,7 +24,7 @@ use super::graph::{Query, shown};
 use super::ledger::{RunRow, StageRow};
 use super::plan::{Item, Plan, State, stage_of};
 use super::store::{FORMAT, Home, Lock, StageRecord, files, hashes};
-use super::{catalog, clock, fingerprint, ledger, names, preflight};
+use super::{catalog, clock, damage, fingerprint, ledger, names, preflight};
 use crate::progress::{Console, Progress, interrupted};
 use crate::ranks;
 use crate::stages::{self, Outcome, StageContext};
@@ -203,7 +203,11 @@ fn one(
                 Ok(record) => (Fate::Done, Some(record)),
                 // Whatever a stage says after the user asked it to stop, it says because of that.
                 Err(_) if interrupted() => (Fate::Interrupted, None),
-                Err(error) => (Fate::Failed(chain(&error)), None),
+                Err(error) => {
+                    let why = chain(&error);
+                    let advice = damage::advice(plan, item, lock.home(), &why);
+                    (Fate::Failed(advice.map_or(why.clone(), |advice| format!("{why}\n      {advice}"))), None)
+                }
             }
         }
     };

@@ -68,10 +68,12 @@ impl Stage for Imitate {
         let config = super::model_config(inputs.model.as_deref(), init.as_deref())?;
         let training = ctx.training(training);
         let data = ctx.dataset(&inputs.data)?;
-        let open =
-            |stage: &str, cache| Windows::from_table(&data, &ctx.query(stage)?, Role::Whole, config.frame_size, cache);
-        let mut train = open(&inputs.windows, training_cache())?;
-        let mut held_out = inputs.held_out.as_deref().map(|stage| open(stage, HELD_OUT_CACHE)).transpose()?;
+        let open = |stage: &str, purpose, cache| {
+            Windows::from_table(&data, &ctx.query(stage)?, purpose, Role::Whole, config.frame_size, cache)
+        };
+        let mut train = open(&inputs.windows, "to train on", training_cache())?;
+        let measured = |stage| open(stage, "to measure on (`held_out`)", HELD_OUT_CACHE);
+        let mut held_out = inputs.held_out.as_deref().map(measured).transpose()?;
         let held_out = held_out.as_mut().map(|windows| windows as &mut dyn WindowSource);
         let windows = train.len() as u64;
         let mut watch = Watch::new(ctx.progress);

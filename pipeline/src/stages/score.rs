@@ -58,7 +58,7 @@ impl Stage for Score {
         let side = ModelConfig::read(&model)?.frame_size;
         let data = ctx.dataset(&self.data)?;
         let windows = match &self.windows {
-            Some(query) => Windows::from_table(&data, &ctx.query(query)?, Role::Whole, side, 0)?,
+            Some(query) => Windows::from_table(&data, &ctx.query(query)?, "to score", Role::Whole, side, 0)?,
             None => Windows::endings(&data, side)?.0,
         };
         let list = windows.list().to_vec();

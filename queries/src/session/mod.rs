@@ -22,7 +22,7 @@ use datafusion::sql::parser::Statement;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 use playhouse_schemas::Table;
-use playhouse_schemas::storage::{is_local, parquet_files};
+use playhouse_schemas::storage::{absolute, is_local, parquet_files};
 
 use crate::environment;
 use crate::episodes::EpisodesTable;
@@ -175,7 +175,7 @@ impl Session {
         let (dataset, tables) = dataset_tables(root)?;
         // Other machines have folders of the same names, and work in others.
         let location = match is_local(root) {
-            true => std::path::absolute(root).map_err(|e| Error::io(root, e))?,
+            true => absolute(root).map_err(|e| Error::io(root, e))?,
             false => root.to_owned(),
         };
         for table in tables {

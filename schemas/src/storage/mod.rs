@@ -22,7 +22,7 @@ mod stores;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -142,7 +142,7 @@ pub fn describe(files: &[PathBuf]) -> Result<Vec<ObjectMeta>> {
 
 fn local_meta(path: &Path) -> Result<ObjectMeta> {
     let absolute = match Location::of(path)? {
-        Location::Local(local) => std::path::absolute(local).map_err(|e| Error::io(path, "open", e))?,
+        Location::Local(local) => absolute(&local).map_err(|e| Error::io(path, "open", e))?,
         Location::S3 { .. } => return Err(Error::Internal(format!("{} is no file", path.display()))),
     };
     let file = fs::metadata(&absolute).map_err(|e| Error::io(path, "open", e))?;
@@ -150,6 +150,24 @@ fn local_meta(path: &Path) -> Result<ObjectMeta> {
     let location = object_store::path::Path::from_absolute_path(&absolute)
         .map_err(|e| Error::invalid(path.display().to_string(), format!("{e}; rename it")))?;
     Ok(ObjectMeta { location, last_modified: modified.into(), size: file.len(), e_tag: None, version: None })
+}
+
+/// The same file or folder by an absolute path without `..`, which object stores refuse in a name.
+///
+/// Only the file system knows where `..` behind a symbolic link leads, so the folders before the last name are resolved then.
+/// Without `..` links stay what they are: another machine of a cluster may have them lead elsewhere.
+///
+/// # Errors
+/// The working folder is gone, or there is no such folder.
+pub fn absolute(path: &Path) -> io::Result<PathBuf> {
+    let whole = std::path::absolute(path)?;
+    if !whole.components().any(|component| component == Component::ParentDir) {
+        return Ok(whole);
+    }
+    match (whole.parent(), whole.file_name()) {
+        (Some(folder), Some(name)) => Ok(folder.canonicalize()?.join(name)),
+        _ => whole.canonicalize(),
+    }
 }
 
 /// The contents of some files, one after the other.
@@ -201,4 +219,36 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 /// Whether a path names something on this machine.
 pub fn is_local(path: &Path) -> bool {
     !location::has_scheme(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_absolute_as_the_file_system_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("far/away")).unwrap();
+        fs::create_dir(root.join("near")).unwrap();
+        for file in ["far/x", "near/x"] {
+            fs::write(root.join(file), file).unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("far/away"), root.join("near/link")).unwrap();
+        std::os::unix::fs::symlink(root.join("far/x"), root.join("near/y")).unwrap();
+        for (path, whole) in [
+            ("near/x", "near/x"),
+            ("far/../near/x", "near/x"),
+            ("near/link/../x", "far/x"),
+            ("far/away/..", "far"),
+            // The names of files tell their parts: links of files stay, and those of folders where they can.
+            ("far/../near/y", "near/y"),
+            ("near/link/x", "near/link/x"),
+        ] {
+            assert_eq!(absolute(&root.join(path)).unwrap(), root.join(whole), "{path}");
+        }
+        let meta = local_meta(&root.join("near/link/../x")).unwrap();
+        assert_eq!(format!("/{}", meta.location), root.join("far/x").display().to_string());
+        assert!(absolute(&root.join("none/../near/x")).is_err());
+    }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compute::Compute;
 use crate::error::Result;
-use crate::settings::{positive, within};
+use crate::settings::{MOST_WINDOWS, at_once, positive, within};
 
 /// Settings of [`reinforce`](crate::reinforce).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,8 +92,6 @@ impl Reinforce {
         let counts = [
             ("updates", self.updates as f64),
             ("groups_per_update", self.groups_per_update as f64),
-            ("lanes", self.lanes as f64),
-            ("batch", self.batch as f64),
             ("checkpoint_every", self.checkpoint_every as f64),
             ("lr", self.lr),
             ("clip", self.clip),
@@ -101,6 +99,8 @@ impl Reinforce {
         for (name, value) in counts {
             positive(name, value)?;
         }
+        at_once("lanes", self.lanes, MOST_WINDOWS, "episodes")?;
+        at_once("batch", self.batch, MOST_WINDOWS, "windows")?;
         within("episodes_per_group", self.episodes_per_group as f64, 2.0, 4096.0)?;
         within("beta1", self.beta1, 0.0, 0.9999)?;
         within("beta2", self.beta2, 0.0, 0.99999)?;
