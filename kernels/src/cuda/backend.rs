@@ -1,5 +1,7 @@
 //! The operators as launches, products and copies on a [`Driver`].
 
+mod fused;
+
 use super::memory::{Memory, store};
 use super::queue::{Queue, Work};
 use super::{Driver, Fused, Launch, Operand, Pointer, Product, Store};
@@ -8,8 +10,8 @@ use super::{
     policy_loss, stem,
 };
 use crate::{
-    AdamW, Attention, Backend, Bottleneck, Bytes, Capacity, Epilogue, FusedBottleneck, Gemm, Kind, Plane, Ranks,
-    RanksError, Stem, Tensor,
+    AdamW, Attention, Backend, Bytes, Capacity, Epilogue, FusedBottleneck, Gemm, Kind, Plane, Ranks, RanksError, Stem,
+    Tensor,
 };
 
 /// Images at once on a GPU: a batch of 8,192 frames is eight rounds of launches, of which even the last stage's have 16,384 rows. The
@@ -538,23 +540,6 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 }
 
-impl<D: Driver> FusedBottleneck for Cuda<D> {
-    fn bottleneck_forward(&mut self, x: Tensor, skip: Tensor, w: &Bottleneck, y: Tensor, rows: usize) {
-        let (name, c) = ("bottleneck_forward", w.gain.len());
-        let [x, skip, y] = self.half(name, [("x", x, rows * c), ("skip", skip, rows * c), ("y", y, rows * c)]);
-        let w = self.bottleneck_weights(name, w);
-        self.run(bottleneck::forward(x, skip, w, y, rows, c, bottleneck::forward_blocks(rows, c)));
-    }
-    fn bottleneck_backward(&mut self, dy: Tensor, x: Tensor, w: &Bottleneck, dx: Tensor, g: &Bottleneck, rows: usize) {
-        let (name, c) = ("bottleneck_backward", w.gain.len());
-        let [dy, x, dx] = self.half(name, [("dy", dy, rows * c), ("x", x, rows * c), ("dx", dx, rows * c)]);
-        let (w, g) = (self.bottleneck_weights(name, w), self.bottleneck_parameters(name, g));
-        let blocks = bottleneck::backward_blocks(rows, c);
-        let parts = self.scratch(bottleneck::parts(c, blocks));
-        self.run(bottleneck::backward(dy, x, w, dx, g, parts, rows, c, blocks));
-    }
-}
-
 /// Layer norms, which differ in where rows of y and dy lie.
 #[expect(clippy::too_many_arguments, reason = "the operators' own")]
 impl<D: Driver> Cuda<D> {
@@ -599,31 +584,6 @@ impl<D: Driver> Cuda<D> {
         let [g, mean, rstd, dg, db] = self.exact(name, vectors);
         let parts = self.scratch(layer_norm::parts(rows, cols));
         self.run(layer_norm::backward(dy, x, g, mean, rstd, dx, dg, db, parts, rows, cols, width, accumulate));
-    }
-}
-
-impl<D: Driver> Cuda<D> {
-    #[track_caller]
-    fn bottleneck_parameters(&mut self, name: &str, p: &Bottleneck) -> bottleneck::Parameters {
-        let c = p.gain.len();
-        let tensors = [
-            ("gain", p.gain, c),
-            ("shift", p.shift, c),
-            ("expand_w", p.expand_w, 4 * c * c),
-            ("expand_b", p.expand_b, 4 * c),
-            ("contract_w", p.contract_w, 4 * c * c),
-            ("contract_b", p.contract_b, c),
-            ("scale", p.scale, c),
-        ];
-        let [g, b, w1, b1, w2, b2, scale] = self.exact(name, tensors);
-        bottleneck::Parameters { g, b, w1, b1, w2, b2, scale }
-    }
-
-    /// With the bf16 copies of the matrices.
-    #[track_caller]
-    fn bottleneck_weights(&mut self, name: &str, w: &Bottleneck) -> bottleneck::Parameters {
-        let exact = self.bottleneck_parameters(name, w);
-        bottleneck::Parameters { w1: self.memory.half(w.expand_w), w2: self.memory.half(w.contract_w), ..exact }
     }
 }
 
