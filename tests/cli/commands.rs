@@ -176,24 +176,24 @@ fn quiet_is_quiet() {
 #[test]
 fn paths_may_go_up_and_through_links() {
     let house = House::new();
-    for folder in ["work", "far", "far/away"] {
+    for folder in ["desk", "far", "far/away"] {
         std::fs::create_dir(house.path(folder)).unwrap();
     }
     house.ok(&["record", "play", "--episodes", "2", "--frames", "none"]);
     // The folder above what a link leads to is not the folder that it lies in.
-    std::os::unix::fs::symlink(house.path("far/away"), house.path("work/link")).unwrap();
+    std::os::unix::fs::symlink(house.path("far/away"), house.path("desk/link")).unwrap();
     std::os::unix::fs::symlink(house.path("play"), house.path("far/data")).unwrap();
     let within = |arguments: &[&str]| {
-        let ran = Ran::of(house.command(arguments).current_dir(house.path("work")).output().unwrap());
+        let ran = Ran::of(house.command(arguments).current_dir(house.path("desk")).output().unwrap());
         assert_eq!(ran.status, 0, "{arguments:?}\n{}\n{}", ran.out, ran.err);
         ran.out
     };
     let sql = "select count(*) as steps, count(distinct episode_id) as n from steps join episodes using (episode_id)";
     let asked = |dataset: &str| within(&["sql", "--dataset", dataset, sql, "--format", "csv"]);
-    let whole = house.path("work/../play").display().to_string();
+    let whole = house.path("desk/../play").display().to_string();
     let plain = asked(&house.path("play").display().to_string());
     assert!(plain.ends_with(",2\n"), "{plain}");
-    for dataset in ["../play", "./../work/../play", &whole, "link/../data", "../far/data"] {
+    for dataset in ["../play", "./../desk/../play", &whole, "link/../data", "../far/data"] {
         assert_eq!(asked(dataset), plain, "{dataset}");
         assert!(within(&["stats", dataset]).contains("episodes"), "{dataset}");
     }
@@ -201,7 +201,7 @@ fn paths_may_go_up_and_through_links() {
                     settings = { map = \"skygarden\", episodes = 2, frames = \"none\" }\n\
                     [[stage]]\nname = \"n\"\nkind = \"query\"\nsql = \"select count(*) as n from play.steps\"\n\
                     [[stage]]\nname = \"m\"\nkind = \"query\"\nsql = \"select n from n\"\nexpect = [\"select * from m where n < 1\"]\n";
-    house.write("work/k.toml", pipeline);
+    house.write("desk/k.toml", pipeline);
     assert!(within(&["run", "k.toml", "--home", "../there"]).contains("3 of 3 stages"));
     assert!(within(&["plan", "k.toml", "--home", "../there"]).contains("3 cached"));
     within(&["sql", "--home", "../there", "select * from m, play.steps limit 1"]);
