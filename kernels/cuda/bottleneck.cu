@@ -10,7 +10,8 @@
 // x, skip, y, dy, dx: bf16 [R,C]. W1: bf16 [C,4C], W2: bf16 [4C,C]. Vectors and all gradients of parameters: fp32.
 //
 // One after another these layers move 19 R C bf16 forward and 35 R C backward; here it is 3 and 3. So the backward pass
-// computes z again instead of reading it, and what bounds both is arithmetic: tensor cores, and an exponential and a quotient for each of 4 R C.
+// computes z again instead of reading it, and what bounds both is arithmetic: tensor cores, and an exponential and a quotient for
+// each of 4 R C.
 //
 //   forward   a warp is 32 rows, from the load to the store in registers: normalised rows are the A fragments of the first
 //             product, whose result is after GELU those of the second. Weights wait in shared memory; warps never meet.

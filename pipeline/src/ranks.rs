@@ -61,13 +61,11 @@ pub fn lead(kind: &str, context: &StageContext) -> Result<Outcome> {
     let outcome = caught(kind, context).inspect_err(|error| ranks.give_up(&chain(error)));
     outcome.map_err(|error| {
         let stopped = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::Interrupted)));
-        match stopped && !context.progress.stop() {
-            // Nobody asked this process, so nobody who reads what it says knows why.
-            true => {
-                anyhow!("another rank was stopped, and all with it; the same command goes on from the last checkpoint")
-            }
-            false => error,
+        if !stopped || context.progress.stop() {
+            return error;
         }
+        // Nobody asked this process, so nobody who reads what it says knows why.
+        anyhow!("another rank was stopped, and all with it; the same command goes on from the last checkpoint")
     })
 }
 

@@ -36,8 +36,8 @@ pub struct Transcoded {
 /// without loss keeps the source's pixels as they are decoded, which is checked for each frame.
 ///
 /// # Errors
-/// The source stores no frames or has them in this codec already, the target lies in the source, holds other episodes or another codec, a frame is
-/// damaged, the disk fails, or the user asked to stop.
+/// The source stores no frames or has them in this codec already, the target lies in the source or holds other episodes or another
+/// codec, a frame is damaged, the disk fails, or the user asked to stop.
 pub fn transcode(
     source: &Path,
     target: &Path,

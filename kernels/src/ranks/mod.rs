@@ -9,8 +9,8 @@
 //!
 //! A star: it carries a few numbers a step, and the gradients of processors; those of GPUs go through NCCL. Rank 0 adds in order of rank and
 //! sends the sum to all, so that every rank has the same bits. Every frame has the number of its task: what a rank had sent
-//! before it learnt that a task was given up is passed over. A task that begins while a rank still works on the one before is an error of that
-//! one, and kept for when it asks.
+//! before it learnt that a task was given up is passed over. A task that begins while a rank still works on the one before is
+//! an error of that one, and kept for when it asks.
 
 mod frame;
 mod launch;

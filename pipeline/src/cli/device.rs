@@ -16,7 +16,9 @@ impl Context<'_> {
         match wanted {
             DeviceArg::Cpu => Ok(on(Device::Cpu)),
             DeviceArg::Cuda => {
-                let gpu = open_cuda(gpu).context("--device cuda cannot be had (`playhouse doctor` says all that is missing; --device auto takes the processor then)")?;
+                let gpu = open_cuda(gpu).context(
+                    "--device cuda cannot be had (`playhouse doctor` says all that is missing; --device auto takes the processor then)",
+                )?;
                 self.console.line(&format!("device: {}", gpu.name()));
                 Ok(on(Device::Cuda))
             }
